@@ -1,0 +1,1 @@
+"""handful: few-shot predictions from a causal language model on your own machine."""

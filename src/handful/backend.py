@@ -1,0 +1,99 @@
+"""The seam between using a model and running one.
+
+Tasks, predictors and evaluations speak to a `Backend` and don't know whether the model lies in this process
+(`handful.load`) or behind a URL (`handful.Client`). Texts in, texts and log-probabilities out; no tensors, no tokens
+ids to be kept in step.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
+
+
+class Backend(Protocol):
+    """A causal language model that can be asked from ordinary (blocking) code. Thread-safe."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and how it runs."""
+        ...
+
+    def generate(self, prompts: Sequence[str], parameters: GenerationParameters) -> list[Generation]:
+        """Continue every prompt; answers in the order of `prompts`, which run as one batch.
+
+        Raises PromptTooLongError, InvalidInputError, BusyError, EngineError.
+        """
+        ...
+
+    def stream(self, prompt: str, parameters: GenerationParameters) -> Iterator[StreamEvent]:
+        """Continue one prompt, token by token. Closing the iterator aborts the request. `n` must be 1."""
+        ...
+
+    def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
+        """Log-probability of every continuation behind every prompt, without decoding; one `Score` a prompt.
+
+        A continuation is the text right behind the prompt, its leading space included where the language has one.
+        Raises InvalidInputError for an empty continuation, PromptTooLongError, BusyError, EngineError.
+        """
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Final hidden state (behind the last norm) at each text's last token: `[len(texts), hidden_size]`."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens `text` has as a prompt, the tokens that the tokenizer adds at its start included."""
+        ...
+
+    def pin(self, prefix: str) -> None:
+        """Compute the prefix of a task once and keep it until `unpin`: it is never evicted. Idempotent."""
+        ...
+
+    def unpin(self, prefix: str) -> None:
+        """Let go of a pinned prefix; unknown prefixes are ignored."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was accepted, then free the model. Idempotent."""
+        ...
+
+
+class AsyncBackend(Protocol):
+    """The same from an event loop, one request a call. Cancelling the awaiting task aborts the request."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and how it runs."""
+        ...
+
+    async def generate(self, prompt: str, parameters: GenerationParameters) -> Generation:
+        """Continue one prompt. Concurrent calls share batches and prefixes. BusyError when the queue is full."""
+        ...
+
+    def stream(self, prompt: str, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
+        """Continue one prompt, token by token; closing the iterator aborts. `n` must be 1."""
+        ...
+
+    async def score(self, prompt: str, continuations: Sequence[str]) -> Score:
+        """Log-probabilities of the continuations behind the prompt."""
+        ...
+
+    async def embed(self, text: str) -> NDArray[np.float32]:
+        """Final hidden state at the text's last token: `[hidden_size]`."""
+        ...
+
+    async def count_tokens(self, text: str) -> int:
+        """How many tokens `text` has as a prompt."""
+        ...
+
+    async def pin(self, prefix: str) -> None:
+        """Compute a prefix once and keep it."""
+        ...
+
+    async def unpin(self, prefix: str) -> None:
+        """Let go of a pinned prefix."""
+        ...

@@ -1,0 +1,81 @@
+"""The program `handful`: its subcommands, and the one place where an error becomes a line and an exit code.
+
+Exit codes: 0 done, 1 what was asked can't be done (the line says what to change), 2 wrong usage or a fault of
+handful's own, 130 interrupted.
+"""
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from handful.cli import models, prompt, run, serve
+from handful.errors import HandfulError, UserError
+
+app = typer.Typer(
+    name="handful",
+    help="Few-shot predictions from a language model on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(run.run)
+app.command()(prompt.prompt)
+app.command()(serve.serve)
+app.add_typer(models.app, name="models")
+
+EXIT_USER, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"handful {version('handful')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[  # noqa: ARG001 - typer hands it to the callback
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Few-shot predictions from a language model on your own machine."""
+    typer.get_current_context().obj = {"debug": debug}
+
+
+def main() -> None:
+    """Run the command line; the only function that ends the process."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        app(args=arguments)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else EXIT_FAULT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left (`handful ... | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_USER
+    except HandfulError as error:
+        return _report(arguments, str(error), EXIT_USER if isinstance(error, UserError) else EXIT_FAULT)
+    except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, told in one line
+        line = f"{type(error).__name__}: {error}. This is a fault in handful; run again with --debug for details."
+        return _report(arguments, line, EXIT_FAULT)
+    return 0
+
+
+def _report(arguments: list[str], line: str, code: int) -> int:
+    if "--debug" in arguments:
+        traceback.print_exc()
+    print(f"error: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,5 @@
+"""Placeholder until the command is written."""
+
+
+def prompt() -> None:
+    """Not written yet."""

@@ -1,0 +1,1 @@
+"""The client: protocol logic once, without I/O; thin blocking and async drivers."""

@@ -1,0 +1,45 @@
+"""Settings: frozen, declared once, and the only place that reads the environment.
+
+Each field can be set as `HANDFUL_<FIELD>` (`HANDFUL_HOME=/data/handful`). Command-line options override them.
+The Hub's own variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, ...) are read by huggingface_hub itself.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from handful.types import Device, Precision
+
+
+class Settings(BaseSettings):
+    """How handful runs on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="HANDFUL_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path("~/.cache/handful"), description="Cache folder: converted models.")
+    model: str = Field(default="default", description="Model used where a task or command names none.")
+    precision: Precision = Field(default="auto", description="float32 is exact; auto takes the fastest that is safe.")
+    device: Device = Field(default="auto", description="cpu or cuda; auto takes a GPU when there is one.")
+    threads: int = Field(default=0, ge=0, description="CPU threads of the engine; 0 takes every core.")
+    kv_memory_mb: int = Field(default=2048, ge=16, description="Most memory for keys and values, in MiB a model.")
+    max_batched_tokens: int = Field(default=1024, ge=16, description="Tokens computed in one step of the engine.")
+    max_running_requests: int = Field(default=256, ge=1, description="Completions computed side by side.")
+    max_queued_requests: int = Field(default=1024, ge=1, description="Completions that may wait; past it: 429.")
+    max_input_characters: int = Field(default=1_000_000, ge=1, description="Longest text accepted as one input.")
+    max_body_mb: int = Field(default=16, ge=1, description="Largest HTTP request body, in MiB.")
+    max_batch_inputs: int = Field(default=1024, ge=1, description="Most inputs in one HTTP request.")
+    request_timeout_s: float = Field(default=600.0, gt=0, description="Longest time a request may take in all.")
+    drain_timeout_s: float = Field(default=30.0, ge=0, description="How long SIGTERM waits for accepted requests.")
+
+    @property
+    def cache_folder(self) -> Path:
+        """`home` with `~` expanded; not necessarily there yet."""
+        return self.home.expanduser()
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

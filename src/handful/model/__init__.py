@@ -1,0 +1,1 @@
+"""Tensors: one decoder described by a frozen spec, its checkpoints and its tokenizer."""

@@ -1,0 +1,1 @@
+"""The HTTP server: an app factory and one small file a surface."""
