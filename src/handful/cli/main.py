@@ -44,10 +44,9 @@ def options(
     version: Annotated[  # noqa: ARG001 - typer hands it to the callback
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001 - `_report` reads it
 ) -> None:
     """Few-shot predictions from a language model on your own machine."""
-    typer.get_current_context().obj = {"debug": debug}
 
 
 def main() -> None:

@@ -1,5 +1,123 @@
-"""Placeholder until the command is written."""
+"""`handful serve`: models and tasks behind HTTP, until Ctrl-C or SIGTERM."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from handful.types import Device, Precision
+
+if TYPE_CHECKING:
+    from handful.server.registry import ModelEntry
+    from handful.server.state import ServerState
+
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="`default`, a Hub id, a folder, a .gguf file, or NAME=any of them."
+    ),
+]
+TaskOption = Annotated[list[Path] | None, typer.Option("--task", "-t", metavar="FILE", help="A task file; repeatable.")]
+HostOption = Annotated[str, typer.Option(help="Address to listen on. Any but a loopback address is open to others.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+PrecisionOption = Annotated[
+    Precision | None, typer.Option(help="float32 is exact; auto takes the fastest that is safe.")
+]
+DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when there is one.")]
+AllowOption = Annotated[
+    list[str] | None, typer.Option("--allow-host", metavar="NAME", help="Host name to answer to besides localhost.")
+]
 
 
-def serve() -> None:
-    """Not written yet."""
+def serve(
+    *,
+    model: ModelOption = None,
+    task: TaskOption = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    precision: PrecisionOption = None,
+    device: DeviceOption = None,
+    allow_host: AllowOption = None,
+) -> None:
+    """Answer over HTTP: the Inference API's text generation at /models/NAME, your tasks at /tasks/NAME.
+
+    Example: handful serve --task examples/sentiment.yaml
+    """
+    from handful.server.process import bind, log_to_stderr, url_of
+    from handful.server.process import serve as run
+
+    state = _state(model or [], task or [], (precision, device), _allowed(host, allow_host or []))
+    listening = bind(host, port)
+    log_to_stderr()
+    _warn_when_open(host)
+    _announce(state, url_of(listening))
+    run(state, listening, _say_ready)
+
+
+def _allowed(host: str, names: list[str]) -> frozenset[str] | None:
+    """Host names to answer to: on a loopback address only its own, else any unless some are named."""
+    from handful.server.host_guard import LOOPBACK_NAMES, host_name, is_loopback
+
+    if is_loopback(host) or names:
+        return LOOPBACK_NAMES | {host.lower()} | {host_name(name) for name in names}
+    return None
+
+
+def _state(
+    models: list[str], files: list[Path], how: tuple[Precision | None, Device | None], allowed: frozenset[str] | None
+) -> "ServerState":
+    from typing import cast
+
+    from handful.config import settings
+    from handful.server.limits import Limits
+    from handful.server.registry import ServedModel
+    from handful.server.sources import registries
+    from handful.server.state import ServerState
+    from handful.task.task import Task
+
+    def load_model(name: str) -> ServedModel:
+        from handful.local import load  # in the loading thread: it imports torch, which takes seconds
+
+        return cast(ServedModel, load(name, precision=how[0], device=how[1]))
+
+    tasks = [Task.load(file) for file in files]
+    served_models, served_tasks = registries(models or [settings().model], tasks, load_model)
+    limits = Limits.from_settings(settings())
+    return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed)
+
+
+def _warn_when_open(host: str) -> None:
+    from handful.server.host_guard import is_loopback
+
+    if not is_loopback(host):
+        print(
+            f"warning: {host} can be reached from other machines, and handful doesn't ask for tokens yet",
+            file=sys.stderr,
+        )
+
+
+def _announce(state: "ServerState", url: str) -> None:
+    """Where it listens, what it serves, and a line to paste."""
+    print(f"handful is listening on {url}")
+    print(f"  models: {', '.join(state.models.names)}")
+    names = [served.task.name for served in state.tasks]
+    if names:
+        print(f"  tasks:  {', '.join(names)}")
+    print("Try it from another terminal:")
+    if names:
+        first = next(iter(state.tasks)).task
+        fields = ", ".join(f'"{name}": "..."' for name in first.variables)
+        query = '"I laughed all the way through."' if len(first.variables) == 1 else f"{{{fields}}}"
+        print(f"""  curl {url}/tasks/{first.name} -d '{{"inputs": {query}}}'""")
+    prompt = '"inputs": "English: cheese\\nFrench: fromage\\n###\\nEnglish: bread\\nFrench:"'
+    print(f"""  curl {url}/models/{state.models.names[0]} -d '{{{prompt}, "parameters": {{"end_sequence": "###"}}}}'""")
+    sys.stdout.flush()
+
+
+def _say_ready(entry: "ModelEntry") -> None:
+    """One line for each model that has loaded."""
+    if entry.model is not None:
+        info = entry.model.info
+        how = f"{info.architecture}, {info.engine} engine, {info.precision} on {info.device}"
+        print(f"ready: {entry.source.name} ({how}, context {info.context_length})", flush=True)

@@ -1,0 +1,169 @@
+"""The engine: every step is schedule -> run -> apply -> collect, for prefill, decode, score and embed alike.
+
+    schedule   which request runs how many tokens          scheduler.py, segments.py (no tensors)
+    run        those tokens through the decoder            batch.py, runner.py
+    apply      what was wanted becomes tokens and scores   readout.py, sampler.py
+    collect    what ended leaves, and everybody is told    events.py
+
+Not thread-safe: one thread calls it (loop.py).
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from handful.engine.batch import Batch
+from handful.engine.events import Completed, End, Event, Failed, TokenDrawn, Warmed
+from handful.engine.readout import Readout
+from handful.engine.request import Generate, Request, Warm, Work
+from handful.engine.runner import Runner
+from handful.engine.sampler import Sampled, Sampler
+from handful.engine.scheduler import Scheduler
+from handful.errors import EngineError, HandfulError, RequestAbortedError, RequestTimeoutError
+from handful.types import FinishReason
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters since the start."""
+
+    num_steps: int = 0
+    num_run_tokens: int = 0
+    num_finished: int = 0
+    num_failed: int = 0
+    num_failed_steps_in_a_row: int = 0
+
+
+class Engine:
+    """Serves requests step by step. `step` is to be called while `has_work`."""
+
+    def __init__(self, runner: Runner, scheduler: Scheduler, eos_token_ids: frozenset[int]) -> None:
+        self.runner = runner
+        self.scheduler = scheduler
+        self.sampler = Sampler(eos_token_ids)
+        self.readout = Readout(runner.decoder, self.sampler)
+        self.stats = Stats()
+        self._eos = eos_token_ids
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any request waits or runs."""
+        return self.scheduler.has_work
+
+    def add(self, request: Request) -> None:
+        """Queue a request that fits (`scheduler.check_fits`). BusyError when the queue is full."""
+        self.scheduler.add(request)
+
+    def step(self) -> list[Event]:
+        """One step for everybody. Whatever goes wrong ends in an event of the requests it concerns."""
+        events = self._expire(time.monotonic())
+        works = self.scheduler.schedule()
+        if not works:
+            return events + self._give_up_if_stuck()
+        try:
+            batch, rows = self.runner.run(works)
+        except Exception:
+            log.exception("a step failed; its requests are answered with an error")
+            self.stats.num_failed_steps_in_a_row += 1
+            error = EngineError("The engine failed while computing this request.", fix="Send it again.")
+            return events + [self._fail(work.request, error) for work in works]
+        self.stats.num_failed_steps_in_a_row = 0
+        self.stats.num_steps += 1
+        self.stats.num_run_tokens += sum(work.count for work in works)
+        self.scheduler.advance(works)
+        return events + self._apply(batch, rows)
+
+    def abort(self, request: Request) -> Event | None:
+        """The caller left: free what the request holds. None when it had ended already."""
+        if request.lease is None and request not in self.scheduler.waiting:
+            return None
+        return self._fail(request, RequestAbortedError("The request was aborted."))
+
+    def abort_all(self, error: HandfulError) -> list[Event]:
+        """End every request with `error`."""
+        return [self._fail(request, error) for request in [*self.scheduler.running, *self.scheduler.waiting]]
+
+    def unpin(self, tokens: tuple[int, ...]) -> None:
+        """Let a prefix go that a `Warm` request computed."""
+        self.scheduler.unpin(tokens)
+
+    def check_integrity(self) -> None:
+        """Recount who owns every token slot; RuntimeError when something is wrong."""
+        self.scheduler.cache.check_integrity(self.scheduler.leases())
+
+    def _apply(self, batch: Batch, rows: Tensor) -> list[Event]:
+        read = self.readout.read(batch.works, rows)
+        events = read.events
+        for request, sampled in read.drawn:
+            events += self._extend(request, sampled)
+        events += [Warmed(work.request) for work in batch.works if _is_warmed(work)]
+        for event in events:
+            if isinstance(event, End):
+                self._finish(event.request)
+        return events
+
+    def _extend(self, request: Request, sampled: Sampled) -> list[Event]:
+        """Append a drawn token; the completion ends with it, or it is what the next step runs."""
+        goal = request.goal
+        if not isinstance(goal, Generate):
+            raise TypeError("only a Generate request draws tokens")
+        if goal.parameters.max_new_tokens == 0:  # only the prompt was to be read
+            return [_completed(request, goal, "length")]
+        request.output.append(sampled.token)
+        is_eos = sampled.token in self._eos and not goal.parameters.ignore_eos
+        text = "" if is_eos else goal.text.append(sampled.token)
+        drawn = TokenDrawn(request, sampled, text)
+        if is_eos:
+            return [drawn, _completed(request, goal, "eos_token")]
+        if goal.text.stop:
+            return [drawn, _completed(request, goal, "stop_sequence")]
+        if len(request.output) >= goal.parameters.max_new_tokens:
+            return [drawn, _completed(request, goal, "length")]
+        request.tail.append(sampled.token)
+        return [drawn]
+
+    def _expire(self, now: float) -> list[Event]:
+        events: list[Event] = []
+        for request in [*self.scheduler.running, *self.scheduler.waiting]:
+            if request.time_limit is not None and now >= request.time_limit and isinstance(request.goal, Generate):
+                events.append(_completed(request, request.goal, "max_time"))
+                self._finish(request)
+            elif request.deadline is not None and now >= request.deadline:
+                error = RequestTimeoutError("The request took longer than it may.", fix="Ask for fewer new tokens.")
+                events.append(self._fail(request, error))
+        return events
+
+    def _give_up_if_stuck(self) -> list[Event]:
+        """Nothing runs and the first in the queue still can't be admitted: it never will be."""
+        if self.scheduler.running or not self.scheduler.waiting:
+            return []
+        error = EngineError("The request doesn't fit the KV memory that is left.", fix="Raise HANDFUL_KV_MEMORY_MB.")
+        return [self._fail(self.scheduler.waiting[0], error)]
+
+    def _fail(self, request: Request, error: Exception) -> Event:
+        self.stats.num_failed += 1
+        self._release(request)
+        return Failed(request, error)
+
+    def _finish(self, request: Request) -> None:
+        self.stats.num_finished += 1
+        self._release(request)
+
+    def _release(self, request: Request) -> None:
+        self.scheduler.finish(request)
+        self.sampler.forget(request.id)
+
+
+def _completed(request: Request, goal: Generate, reason: FinishReason) -> Completed:
+    text = goal.text.flush()
+    if goal.text.stop and reason != "eos_token":
+        reason = "stop_sequence"
+    return Completed(request, reason, text, goal.text.stop)
+
+
+def _is_warmed(work: Work) -> bool:
+    return isinstance(work.request.goal, Warm) and work.first + work.count == len(work.request.prompt)

@@ -1,0 +1,231 @@
+"""The engine's thread: others hand in requests and are told what becomes of them; only this thread touches the engine.
+
+Every accepted request ends in exactly one `End` event, whatever happens: when a step fails, when the thread dies, when
+the process shuts down. `submit` refuses at once (BusyError) when the queue is full, or waits for room when asked to.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from handful.engine.engine import Engine
+from handful.engine.events import End, Event, Failed
+from handful.engine.request import Request
+from handful.errors import BusyError, EngineError, HandfulError, NotReadyError, RequestAbortedError
+
+log = logging.getLogger(__name__)
+
+Sink = Callable[[Event], None]
+
+MAX_FAILED_STEPS = 3  # in a row; then the engine is taken for broken
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStats:
+    """What the engine is doing now. Token slots are those of the KV memory."""
+
+    num_waiting: int
+    num_running: int
+    num_slots: int
+    num_free_slots: int
+    num_steps: int
+    num_run_tokens: int
+    num_finished: int
+    num_failed: int
+    seconds_since_step: float
+    is_alive: bool
+
+
+class EngineLoop:
+    """Runs an `Engine` on a thread of its own. All methods are thread-safe; sinks are called on the engine's thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._limits = engine.scheduler.limits
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._inbox: deque[tuple[Request, Sink]] = deque()
+        self._orders: deque[Callable[[], None]] = deque()
+        self._sinks: dict[int, tuple[Request, Sink]] = {}
+        self._is_closing = False
+        self._died: HandfulError | None = None
+        self._last_step_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="handful-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, requests: Sequence[Request], sink: Sink, *, wait: bool = False) -> None:
+        """Hand in requests, all or none. BusyError when they don't fit the queue; with `wait`, waits for room.
+
+        Raises PromptTooLongError when one could never fit, NotReadyError when shutting down, EngineError when dead.
+        """
+        for request in requests:
+            self._engine.scheduler.check_fits(request)
+        with self._changed:
+            while True:
+                self._check_open()
+                num_queued = self._num_queued()
+                if num_queued + len(requests) <= self._limits.max_queued_requests:
+                    break
+                if not wait:
+                    raise BusyError(
+                        f"The queue is full ({num_queued} of {self._limits.max_queued_requests} requests wait).",
+                        fix="Try again in a moment.",
+                    )
+                self._changed.wait()
+            for request in requests:
+                self._inbox.append((request, sink))
+                self._sinks[request.id] = (request, sink)
+            self._changed.notify_all()
+
+    def abort(self, requests: Sequence[Request]) -> None:
+        """Give requests up; each that hasn't ended yet ends with RequestAbortedError within one step."""
+        self._order(lambda: self._abort(requests))
+
+    def unpin(self, tokens: tuple[int, ...]) -> None:
+        """Let a warmed prefix go."""
+        self._order(lambda: self._engine.unpin(tokens))
+
+    def call(self, function: Callable[[Engine], None]) -> None:
+        """Run `function` on the engine's thread between two steps and wait for it (for checks and statistics)."""
+        done = threading.Event()
+        failure: list[Exception] = []
+
+        def run() -> None:
+            try:
+                function(self._engine)
+            except Exception as error:  # noqa: BLE001 - handed to the caller below
+                failure.append(error)
+            finally:
+                done.set()
+
+        with self._lock:
+            self._check_open()
+        self._order(run)
+        done.wait()
+        if failure:
+            raise failure[0]
+
+    def stats(self) -> LoopStats:
+        """A snapshot; figures may be a step old."""
+        scheduler, stats = self._engine.scheduler, self._engine.stats
+        with self._lock:
+            num_waiting = self._num_queued()
+            num_running = len(self._sinks) - num_waiting
+            idle = time.monotonic() - self._last_step_at if self._sinks else 0.0
+            is_alive = self._died is None and self._thread.is_alive()
+        return LoopStats(
+            num_waiting=num_waiting,
+            num_running=max(0, num_running),
+            num_slots=self._limits.num_slots,
+            num_free_slots=scheduler.cache.num_free_slots,
+            num_steps=stats.num_steps,
+            num_run_tokens=stats.num_run_tokens,
+            num_finished=stats.num_finished,
+            num_failed=stats.num_failed,
+            seconds_since_step=idle,
+            is_alive=is_alive,
+        )
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Take nothing more, finish what was accepted for up to `timeout_s` (None: as long as it takes), then stop.
+
+        What is not finished by then ends with RequestAbortedError. Idempotent.
+        """
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._order(self._abort_everything)
+            self._thread.join()
+
+    def _check_open(self) -> None:
+        if self._died is not None:
+            raise self._died
+        if self._is_closing:
+            raise NotReadyError("The model is shutting down.", fix="Send the request to another server.")
+
+    def _num_queued(self) -> int:
+        return len(self._inbox) + len(self._engine.scheduler.waiting)
+
+    def _order(self, order: Callable[[], None]) -> None:
+        with self._changed:
+            self._orders.append(order)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while self._take_in():
+                events = self._engine.step()
+                self._last_step_at = time.monotonic()
+                self._tell(events)
+                if self._engine.stats.num_failed_steps_in_a_row >= MAX_FAILED_STEPS:
+                    raise EngineError("The engine failed several steps in a row.")
+        except BaseException:  # even SystemExit on this thread must leave nobody waiting
+            log.exception("the engine's thread died")
+            self._die(EngineError("The engine has died; the log says why.", fix="Restart handful."))
+
+    def _take_in(self) -> bool:
+        """Wait for something to do, carry out orders, queue what was handed in. False when it's time to end."""
+        with self._changed:
+            while not (self._inbox or self._orders or self._engine.has_work or self._is_closing):
+                self._last_step_at = time.monotonic()
+                self._changed.wait()
+            orders = list(self._orders)
+            self._orders.clear()
+            arrived = list(self._inbox)
+            self._inbox.clear()
+            for request, _ in arrived:  # room was checked when they were handed in
+                self._engine.add(request)
+            self._changed.notify_all()
+        for order in orders:
+            order()
+        with self._lock:
+            is_over = self._is_closing and not (self._inbox or self._orders or self._engine.has_work)
+        return not is_over
+
+    def _abort(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            event = self._engine.abort(request)
+            if event is not None:
+                self._tell([event])
+
+    def _abort_everything(self) -> None:
+        error = RequestAbortedError("The process is shutting down.")
+        self._tell(self._engine.abort_all(error))
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            entry = self._sinks.get(event.request.id)
+            if entry is not None:
+                _call(entry[1], event)
+        with self._changed:
+            for event in events:
+                if isinstance(event, End):
+                    self._sinks.pop(event.request.id, None)
+            self._changed.notify_all()
+
+    def _die(self, error: HandfulError) -> None:
+        with self._changed:
+            self._died = error
+            left = list(self._sinks.values())
+            orders = list(self._orders)
+            self._sinks.clear()
+            self._inbox.clear()
+            self._orders.clear()
+            self._changed.notify_all()
+        for request, sink in left:
+            _call(sink, Failed(request, error))
+        for order in orders:
+            order()
+
+
+def _call(sink: Sink, event: Event) -> None:
+    """One caller's broken sink must not stop the others."""
+    try:
+        sink(event)
+    except Exception:
+        log.exception("a request's sink failed")

@@ -1,0 +1,118 @@
+"""From the rows that were wanted to what they were wanted for: drawn tokens, label scores, hidden states.
+
+Rows of all requests go through the model's head together, in chunks that bound the memory of the logits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from handful.engine.events import Embedded, Event, PromptRead, Scored
+from handful.engine.request import Embed, Generate, Request, ScoreLabels, Work
+from handful.engine.sampler import Sampled, Sampler, describe, describe_rows
+from handful.model.decoder import Decoder
+
+Item = TypeVar("Item")
+
+MAX_LOGIT_ROWS = 256  # 256 rows x 50,000 tokens x 4 bytes = 50 MB
+
+
+@dataclass(slots=True)
+class Read:
+    """What a step's rows said: events that are complete, and tokens drawn (the engine appends them)."""
+
+    events: list[Event] = field(default_factory=list)
+    drawn: list[tuple[Request, Sampled]] = field(default_factory=list)
+
+
+class Readout:
+    """Reads the wanted rows of a step."""
+
+    def __init__(self, decoder: Decoder, sampler: Sampler) -> None:
+        self._decoder = decoder
+        self._sampler = sampler
+
+    @torch.inference_mode()
+    def read(self, works: Sequence[Work], rows: Tensor) -> Read:
+        """`rows` `[M, hidden]`: the wanted rows of the works, in their order, behind the final norm."""
+        read = Read()
+        drawing: list[tuple[Request, int]] = []
+        scoring: list[tuple[Request, int, int]] = []  # request, row in the step, row in its trie
+        for work, mine in _rows_of(works):
+            request = work.request
+            if isinstance(request.goal, Embed):
+                read.events += [Embedded(request, rows[row].float().cpu().numpy()) for row in mine]
+            elif isinstance(request.goal, ScoreLabels):
+                first = request.wanted_rows(work.first, work.count).start - request.num_shared
+                scoring += [(request, row, first + i) for i, row in enumerate(mine)]
+            elif isinstance(request.goal, Generate):
+                if request.wants_prompt_logprobs and work.first < len(request.prompt):
+                    read.events += self._read_prompt(work, rows[mine.start : mine.stop])
+                if work.first + work.count == request.num_shared + len(request.tail):
+                    drawing.append((request, mine[-1]))
+        for some in _chunks(drawing):
+            requests = [request for request, _ in some]
+            logits = self._decoder.logits(rows[[row for _, row in some]])
+            read.drawn += zip(requests, self._sampler.sample(logits, requests), strict=True)
+        for part in _chunks(scoring):
+            self._score(part, self._decoder.logits(rows[[row for _, row, _ in part]]))
+        scored = dict.fromkeys(request for request, _, _ in scoring)
+        read.events += [_scored(request) for request in scored if request.num_tail_computed == len(request.tail)]
+        return read
+
+    def _score(self, part: list[tuple[Request, int, int]], logits: Tensor) -> None:
+        """Note the log-probability of every token that some continuation reads from these rows."""
+        pairs = [
+            (i, token, request, trie_row)
+            for i, (request, _, trie_row) in enumerate(part)
+            for token in _tokens_read(request, trie_row)
+        ]
+        at = torch.tensor([i for i, _, _, _ in pairs], device=logits.device)
+        token_ids = torch.tensor([token for _, token, _, _ in pairs], device=logits.device)
+        values = (logits[at, token_ids] - logits.logsumexp(dim=-1)[at]).tolist()
+        for (_, token, request, trie_row), value in zip(pairs, values, strict=True):
+            request.read[trie_row, token] = value
+
+    def _read_prompt(self, work: Work, rows: Tensor) -> list[Event]:
+        """Log-probabilities of the prompt tokens behind these rows (the row before a token predicts it)."""
+        request = work.request
+        if not isinstance(request.goal, Generate):
+            raise TypeError("only a Generate request reads its prompt")
+        targets = request.prompt[work.first + 1 : work.first + 1 + work.count]
+        found: list[Sampled] = []
+        for start in range(0, len(targets), MAX_LOGIT_ROWS):
+            some = targets[start : start + MAX_LOGIT_ROWS]
+            logits = self._decoder.logits(rows[start : start + len(some)])
+            described = describe_rows(logits, [request.goal.parameters.logprobs] * len(some))
+            found += [describe(token, described.get(i)) for i, token in enumerate(some)]
+        return [PromptRead(request, work.first + 1, tuple(found))] if found else []
+
+
+def _rows_of(works: Sequence[Work]) -> Iterator[tuple[Work, range]]:
+    at = 0
+    for work in works:
+        count = len(work.request.wanted_rows(work.first, work.count))
+        if count:
+            yield work, range(at, at + count)
+        at += count
+
+
+def _chunks(items: list[Item]) -> Iterator[list[Item]]:
+    for start in range(0, len(items), MAX_LOGIT_ROWS):
+        yield items[start : start + MAX_LOGIT_ROWS]
+
+
+def _tokens_read(request: Request, trie_row: int) -> set[int]:
+    if not isinstance(request.goal, ScoreLabels):
+        raise TypeError("only a ScoreLabels request has a trie")
+    return {token for read in request.goal.trie.reads for row, token in read if row == trie_row}
+
+
+def _scored(request: Request) -> Scored:
+    if not isinstance(request.goal, ScoreLabels):
+        raise TypeError("only a ScoreLabels request is scored")
+    reads = request.goal.trie.reads
+    return Scored(request, tuple(sum(request.read[pair] for pair in read) for read in reads))

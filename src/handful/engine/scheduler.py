@@ -1,0 +1,172 @@
+"""Which request runs how many tokens in the next step. Pure policy: no tensors, tested in milliseconds.
+
+One idea for every phase: a step maps requests to numbers of tokens under one budget. Tokens that continue a text come
+first (a long prefill never stalls them), then prefill in order of arrival, in chunks where the budget ends, then new
+requests. Memory for a whole request is reserved when it is admitted, so an admitted request always ends.
+
+A segment is computed by one request at a time, its `writer`; the others on it wait for it and then read it.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from handful.engine.request import Request, Warm, Work
+from handful.engine.segments import Lease, Segment, SegmentCache
+from handful.errors import BusyError, PromptTooLongError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The budgets of a scheduler, in tokens, requests and token slots."""
+
+    max_batched_tokens: int
+    max_running_requests: int
+    max_queued_requests: int
+    num_slots: int
+
+
+class Scheduler:
+    """Keeps the requests: waiting in order of arrival, running until they end. The only one that changes a lease."""
+
+    def __init__(self, cache: SegmentCache, limits: Limits) -> None:
+        self.cache = cache
+        self.limits = limits
+        self.waiting: deque[Request] = deque()
+        self.running: list[Request] = []
+        self.pinned: dict[tuple[int, ...], Lease] = {}
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any request waits or runs."""
+        return bool(self.waiting or self.running)
+
+    @property
+    def num_pinned_slots(self) -> int:
+        """Token slots that pinned prefixes may hold at most (what they share is counted for each)."""
+        return sum(len(tokens) for tokens in self.pinned)
+
+    def check_fits(self, request: Request) -> None:
+        """PromptTooLongError if the request could never be admitted."""
+        free = self.limits.num_slots - self.num_pinned_slots
+        if request.num_slots > free:
+            raise PromptTooLongError(
+                f"The request needs {request.num_slots} tokens of KV memory and at most {free} can be had.",
+                fix="Shorten the prompt, ask for fewer new tokens, or give handful more memory (HANDFUL_KV_MEMORY_MB).",
+            )
+
+    def add(self, request: Request) -> None:
+        """Queue a request that fits. BusyError if the queue is full."""
+        if len(self.waiting) >= self.limits.max_queued_requests:
+            raise BusyError(f"The queue is full ({len(self.waiting)} requests).", fix="Try again in a moment.")
+        self.waiting.append(request)
+
+    def schedule(self) -> list[Work]:
+        """The next step's work, at most `max_batched_tokens` tokens in all; empty only when nothing can run."""
+        budget = self.limits.max_batched_tokens
+        works: list[Work] = []
+        prefills = []
+        for request in self.running:
+            if request.is_shared_complete and len(request.tail) - request.num_tail_computed == 1:
+                if budget:
+                    works.append(Work(request, request.num_shared + request.num_tail_computed, 1))
+                    budget -= 1
+            else:
+                prefills.append(request)
+        for request in prefills:
+            budget = self._give(request, budget, works)
+        while budget and self.waiting and len(self.running) < self.limits.max_running_requests:
+            if not self._admit(self.waiting[0]):
+                break
+            request = self.waiting.popleft()
+            self.running.append(request)
+            budget = self._give(request, budget, works)
+        return works
+
+    def advance(self, works: list[Work]) -> None:
+        """Record that the works' tokens have been computed."""
+        for work in works:
+            request, end = work.request, work.first + work.count
+            if not request.is_shared_complete and request.lease is not None:
+                for segment in request.lease.path():
+                    if work.first < segment.end and end > segment.position:
+                        segment.num_computed = min(end, segment.end) - segment.position
+            if end > request.num_shared:
+                request.num_tail_computed = end - request.num_shared
+
+    def finish(self, request: Request) -> None:
+        """A request ended, however: drop it from the queue or the running ones and free what it held."""
+        if request.lease is None:
+            if request in self.waiting:
+                self.waiting.remove(request)
+            return
+        self.running.remove(request)
+        if isinstance(request.goal, Warm) and _is_complete(request.lease):
+            self.unpin(request.prompt)
+            self.pinned[request.prompt] = request.lease
+        else:
+            self.cache.release(request.lease, request.id)
+        request.lease = None
+
+    def unpin(self, tokens: tuple[int, ...]) -> None:
+        """Let a pinned prefix go; it stays in the cache until its room is needed. Unknown ones are ignored."""
+        lease = self.pinned.pop(tokens, None)
+        if lease is not None:
+            self.cache.release(lease, -1)
+
+    def leases(self) -> list[Lease]:
+        """Every lease in force, for `check_integrity`."""
+        running = [request.lease for request in self.running if request.lease is not None]
+        return running + list(self.pinned.values())
+
+    def _admit(self, request: Request) -> bool:
+        share = not request.wants_prompt_logprobs
+        lease = self.cache.acquire(request.prompt[: request.num_shared], request.tail_capacity, share=share)
+        if lease is None:
+            return False
+        request.lease = lease
+        request.num_cached_tokens = lease.num_cached_tokens
+        runs = [np.arange(s.start, s.start + len(s.tokens)) for s in lease.path()]
+        runs.append(np.arange(lease.tail_start, lease.tail_start + lease.tail_capacity))
+        request.slots = np.concatenate(runs)
+        return True
+
+    def _give(self, request: Request, budget: int, works: list[Work]) -> int:
+        """Give a request what it can run now, within the budget; returns what is left of it."""
+        first, count = self._runnable(request)
+        count = min(count, budget)
+        if count:
+            works.append(Work(request, first, count))
+        return budget - count
+
+    def _runnable(self, request: Request) -> tuple[int, int]:
+        """The first uncomputed context token and how many can run from there; none while another request's at it."""
+        tail_left = len(request.tail) - request.num_tail_computed
+        if request.is_shared_complete or request.lease is None:
+            return request.num_shared + request.num_tail_computed, tail_left
+        missing = [segment for segment in request.lease.path() if not segment.is_complete]
+        if not missing:
+            request.is_shared_complete = True
+            return request.num_shared + request.num_tail_computed, tail_left
+        mine = _claim(missing, request.id)
+        if not mine:
+            return 0, 0
+        first = mine[0].position + mine[0].num_computed
+        end = mine[-1].end + (tail_left if len(mine) == len(missing) else 0)
+        return first, end - first
+
+
+def _claim(missing: list[Segment], writer: int) -> list[Segment]:
+    """Become the writer of the leading segments that nobody else writes."""
+    mine = []
+    for segment in missing:
+        if segment.writer not in (None, writer):
+            break
+        segment.writer = writer
+        mine.append(segment)
+    return mine
+
+
+def _is_complete(lease: Lease) -> bool:
+    return all(segment.is_complete for segment in lease.path())

@@ -1,0 +1,360 @@
+"""The tree of shared KV segments: what has been (or is being) computed, stored once, for whoever needs it. No tensors.
+
+A `Segment` is a run of tokens whose keys and values lie contiguously in the arena. A context is a path from the root.
+A request holds a `Lease`: the path of its context, plus a private tail that nobody shares.
+
+    context of a request   [ segment ][ segment ][ leaf segment ][ tail .......... ]
+                             shared, in the tree                   private, not in it
+    owned by                 the tree (freed by eviction)          the lease (freed by `release`)
+
+The tree holds a segment from the moment somebody needs it, before it is computed: `num_computed` says how far it is,
+and `writer` who computes it. So many requests that arrive together compute a new prefix once, too.
+Invariants (`check_integrity`): every slot is free, or a segment's, or a lease's tail, and only one of these;
+`num_users` of a segment is the number of leases whose path holds it; a child starts at the position where its parent
+ends and is computed only as far as its parent is complete; children differ in their first token.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from handful.engine.arena import Arena
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """A run of tokens at positions `[position, position + len(tokens))`, kept in slots `[start, ...)`."""
+
+    tokens: tuple[int, ...]
+    position: int
+    start: int
+    parent: "Segment | None"
+    children: "dict[int, Segment]" = field(default_factory=dict)
+    num_computed: int = 0
+    num_users: int = 0
+    writer: int | None = None
+    last_used: int = 0
+
+    @property
+    def end(self) -> int:
+        """The position behind the last token."""
+        return self.position + len(self.tokens)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every token's keys and values have been computed."""
+        return self.num_computed == len(self.tokens)
+
+    def path(self) -> "list[Segment]":
+        """The segments from the first one of the context to this one (the empty root is left out)."""
+        found: list[Segment] = []
+        node: Segment | None = self
+        while node is not None and node.parent is not None:
+            found.append(node)
+            node = node.parent
+        found.reverse()
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A request's hold on its context: the path that ends at `leaf`, and `tail_capacity` private slots."""
+
+    leaf: Segment
+    tail_start: int
+    tail_capacity: int
+    num_cached_tokens: int
+
+    def path(self) -> list[Segment]:
+        """The shared part of the context, first segment first."""
+        return self.leaf.path()
+
+
+class SegmentCache(Protocol):
+    """What the scheduler needs of a KV cache; `SegmentTree` shares, `NaiveCache` (the oracle in tests) does not."""
+
+    def acquire(self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True) -> Lease | None:
+        """Hold a context. Unknown tokens become a new, uncomputed segment. None when memory can't be found now.
+
+        Evicts unused segments, least recently used first, leaves first, as far as needed. With `share=False` nothing
+        is read from the cache and nothing is left in it.
+        """
+        ...
+
+    def release(self, lease: Lease, writer: int) -> None:
+        """Let go of a context; `writer` no longer computes anything. Uncomputed tokens nobody waits for are dropped."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything that no lease holds."""
+        ...
+
+    def check_integrity(self, leases: Sequence[Lease]) -> None:
+        """Recount ownership of every slot against the leases in force; RuntimeError when something is wrong."""
+        ...
+
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that are free at once."""
+        ...
+
+    @property
+    def num_evictable_slots(self) -> int:
+        """Slots that eviction could free."""
+        ...
+
+
+def _num_common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common prefix: whole slices are compared (fast), halved until the difference is found."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+class SegmentTree:
+    """A radix tree over tokens whose nodes are segments. See the module's docstring for the invariants."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        self.root = Segment((), 0, 0, None)
+        self._private_roots: set[Segment] = set()
+        self._clock = 0
+        self._idle: list[tuple[int, int, Segment]] = []  # a heap of candidates for eviction; stale entries are skipped
+
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that are free at once."""
+        return self.arena.num_free
+
+    @property
+    def num_evictable_slots(self) -> int:
+        """Slots of segments that no lease holds."""
+        return sum(len(node.tokens) for node in self._nodes(self.root) if node.num_users == 0)
+
+    def acquire(self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True) -> Lease | None:
+        """See `SegmentCache.acquire`."""
+        wanted = tuple(tokens)
+        self._clock += 1
+        root = self.root if share else Segment((), 0, 0, None)
+        node = self._descend(root, wanted)
+        self._lock(node)
+        missing = len(wanted) - node.end
+        start = self._reserve(missing + tail_capacity)
+        if start is None:
+            self._unlock(node)
+            return None
+        if not share:
+            self._private_roots.add(root)
+        cached = sum(segment.num_computed for segment in node.path())
+        if missing:
+            leaf = Segment(wanted[node.end :], node.end, start, node, num_users=1, last_used=self._clock)
+            node.children[leaf.tokens[0]] = leaf
+            node = leaf
+        return Lease(node, start + missing, tail_capacity, cached)
+
+    def release(self, lease: Lease, writer: int) -> None:
+        """See `SegmentCache.release`."""
+        self.arena.free(lease.tail_start, lease.tail_capacity)
+        self._clock += 1
+        for segment in lease.path():
+            if segment.writer == writer:
+                segment.writer = None
+        root = self._unlock(lease.leaf)
+        if root in self._private_roots:
+            self._private_roots.remove(root)
+            for node in list(self._nodes(root)):
+                self.arena.free(node.start, len(node.tokens))
+                node.parent = None  # so that its entry in the heap is stale
+        else:
+            self._drop_uncomputed(lease.leaf)
+
+    def clear(self) -> None:
+        """See `SegmentCache.clear`."""
+        while self._evict_one():
+            pass
+
+    def check_integrity(self, leases: Sequence[Lease]) -> None:
+        """See `SegmentCache.check_integrity`."""
+        owned = self.arena.extents()
+        owned += [(lease.tail_start, lease.tail_capacity) for lease in leases if lease.tail_capacity]
+        users: dict[int, int] = {}
+        for lease in leases:
+            for segment in lease.path():
+                users[id(segment)] = users.get(id(segment), 0) + 1
+        for root in (self.root, *self._private_roots):
+            for node in self._nodes(root):
+                owned.append((node.start, len(node.tokens)))
+                _check_node(node, users.get(id(node), 0))
+        end = 0
+        for start, length in sorted(owned):
+            if start != end:
+                raise RuntimeError(f"slots {min(start, end)}..{max(start, end)} have no owner or two")
+            end = start + length
+        if end != self.arena.capacity:
+            raise RuntimeError(f"slots from {end} on have no owner")
+
+    def _descend(self, root: Segment, tokens: tuple[int, ...]) -> Segment:
+        """The deepest node of `tokens`' path; a segment that matches in part is split where it stops matching."""
+        node = root
+        while node.end < len(tokens):
+            child = node.children.get(tokens[node.end])
+            if child is None:
+                break
+            matched = _num_common(child.tokens, tokens[node.end : child.end])
+            if matched < len(child.tokens):
+                return self._split(child, matched)
+            node = child
+        return node
+
+    def _split(self, back: Segment, length: int) -> Segment:
+        """Cut off the first `length` tokens of a segment as its new parent; leases that end in it still do."""
+        if back.parent is None:
+            raise RuntimeError("the root has no tokens to split")
+        front = Segment(
+            back.tokens[:length],
+            back.position,
+            back.start,
+            back.parent,
+            num_computed=min(back.num_computed, length),
+            num_users=back.num_users,
+            writer=back.writer,
+            last_used=back.last_used,
+        )
+        back.parent.children[front.tokens[0]] = front
+        back.tokens = back.tokens[length:]
+        back.position += length
+        back.start += length
+        back.num_computed -= front.num_computed
+        back.parent = front
+        front.children[back.tokens[0]] = back
+        return front
+
+    def _lock(self, node: Segment) -> None:
+        for segment in node.path():
+            segment.num_users += 1
+            segment.last_used = self._clock
+
+    def _unlock(self, node: Segment) -> Segment:
+        """Undo `_lock`; returns the root of the path."""
+        walk = node
+        while walk.parent is not None:
+            walk.num_users -= 1
+            walk.last_used = self._clock
+            if walk.num_users == 0:
+                self._offer(walk)
+            walk = walk.parent
+        return walk
+
+    def _offer(self, segment: Segment) -> None:
+        if not segment.children:
+            heapq.heappush(self._idle, (segment.last_used, id(segment), segment))
+
+    def _drop_uncomputed(self, leaf: Segment) -> None:
+        """After a request left: give back what it had not computed and nobody else waits for."""
+        node = leaf
+        while node.parent is not None and node.num_users == 0 and not node.children and not node.is_complete:
+            parent = node.parent
+            if node.num_computed == 0:
+                self._remove(node)
+            else:
+                self.arena.free(node.start + node.num_computed, len(node.tokens) - node.num_computed)
+                node.tokens = node.tokens[: node.num_computed]
+                self._offer(node)
+            node = parent
+
+    def _reserve(self, length: int) -> int | None:
+        if length > self.arena.capacity:
+            return None
+        start = self.arena.allocate(length)
+        while start is None and self._evict_one():
+            start = self.arena.allocate(length)
+        return start
+
+    def _evict_one(self) -> bool:
+        while self._idle:
+            last_used, _, segment = heapq.heappop(self._idle)
+            is_stale = segment.parent is None or segment.num_users or segment.children
+            if is_stale or segment.last_used != last_used:
+                continue
+            self._remove(segment)
+            return True
+        return False
+
+    def _remove(self, segment: Segment) -> None:
+        parent = segment.parent
+        if parent is None:
+            raise RuntimeError("the root can't be removed")
+        del parent.children[segment.tokens[0]]
+        self.arena.free(segment.start, len(segment.tokens))
+        segment.parent = None
+        if parent.parent is not None and parent.num_users == 0:
+            self._offer(parent)
+
+    def _nodes(self, root: Segment) -> Iterator[Segment]:
+        pending = list(root.children.values())
+        while pending:
+            node = pending.pop()
+            pending.extend(node.children.values())
+            yield node
+
+
+def _check_node(node: Segment, num_users: int) -> None:
+    parent = node.parent
+    if not node.tokens or parent is None:
+        raise RuntimeError("a segment is empty or cut off from the tree")
+    if parent.children.get(node.tokens[0]) is not node or node.position != parent.end:
+        raise RuntimeError(f"the segment at position {node.position} is not where its parent says")
+    if node.num_users != num_users:
+        raise RuntimeError(f"a segment counts {node.num_users} users, {num_users} leases hold it")
+    if not 0 <= node.num_computed <= len(node.tokens):
+        raise RuntimeError(f"{node.num_computed} of {len(node.tokens)} tokens are computed")
+    if node.num_computed and not parent.is_complete:
+        raise RuntimeError("a segment is computed before its parent")
+
+
+class NaiveCache:
+    """No sharing: each context is stored whole for its own request. The oracle and the off switch of `SegmentTree`."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that are free at once."""
+        return self.arena.num_free
+
+    @property
+    def num_evictable_slots(self) -> int:
+        """Nothing is kept, so nothing can be evicted."""
+        return 0
+
+    def acquire(self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True) -> Lease | None:  # noqa: ARG002
+        """See `SegmentCache.acquire`; nothing is ever shared."""
+        start = self.arena.allocate(len(tokens) + tail_capacity)
+        if start is None:
+            return None
+        root = Segment((), 0, 0, None)
+        leaf = Segment(tuple(tokens), 0, start, root, num_users=1) if tokens else root
+        return Lease(leaf, start + len(tokens), tail_capacity, 0)
+
+    def release(self, lease: Lease, writer: int) -> None:  # noqa: ARG002
+        """See `SegmentCache.release`."""
+        num_tokens = lease.leaf.end
+        self.arena.free(lease.tail_start - num_tokens, num_tokens + lease.tail_capacity)
+
+    def clear(self) -> None:
+        """Nothing is kept."""
+
+    def check_integrity(self, leases: Sequence[Lease]) -> None:
+        """See `SegmentCache.check_integrity`."""
+        held = sum(lease.leaf.end + lease.tail_capacity for lease in leases)
+        if held + self.arena.num_free != self.arena.capacity:
+            raise RuntimeError(f"{held} slots held and {self.arena.num_free} free of {self.arena.capacity}")

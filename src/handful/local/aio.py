@@ -1,0 +1,114 @@
+"""A local model for an event loop: each call is one request; cancelling the awaiting task aborts it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handful.engine.loop import LoopStats
+from handful.errors import InvalidParameterError
+from handful.local.jobs import Job
+from handful.local.model import LocalModel
+from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
+
+Answer = TypeVar("Answer")
+
+MAX_INLINE_CHARACTERS = 2_000  # tokenising more than this would hold the event loop up: it goes to a thread
+
+
+class AsyncModel:
+    """An `AsyncBackend` over a `LocalModel`. Refuses at once (BusyError) when the queue is full."""
+
+    def __init__(self, model: LocalModel) -> None:
+        self._model = model
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and how it runs."""
+        return self._model.info
+
+    def stats(self) -> LoopStats:
+        """What the engine is doing now."""
+        return self._model.stats()
+
+    async def generate(self, prompt: str, parameters: GenerationParameters) -> Generation:
+        """See `AsyncBackend.generate`."""
+        ids = await self._encode(prompt)
+        return await self._run(lambda done: self._model.generation_job(ids, parameters, done))
+
+    async def stream(self, prompt: str, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
+        """See `AsyncBackend.stream`."""
+        if parameters.num_drawn > 1:
+            raise InvalidParameterError("n", "must be 1 when a completion is streamed.")
+        ids = await self._encode(prompt)
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
+
+        def put(event: StreamEvent | None) -> None:
+            _call_soon(loop, lambda: events.put_nowait(event))
+
+        job = self._model.generation_job(ids, parameters, lambda: put(None))
+        job.on_stream = put
+        self._model.loop.submit(job.requests, job.on_event)
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            job.result()
+        finally:
+            if not job.is_done:
+                self._model.loop.abort(job.requests)
+
+    async def score(self, prompt: str, continuations: Sequence[str]) -> Score:
+        """See `AsyncBackend.score`."""
+        plan = await self._off_loop(len(prompt), lambda: self._model.plan_score(prompt, continuations))
+        return plan.read([await self._run(make) for make in plan.makers])
+
+    async def embed(self, text: str) -> NDArray[np.float32]:
+        """See `AsyncBackend.embed`."""
+        ids = await self._encode(text)
+        return await self._run(lambda done: self._model.embed_job(ids, done))
+
+    async def count_tokens(self, text: str) -> int:
+        """See `AsyncBackend.count_tokens`."""
+        return await self._off_loop(len(text), lambda: self._model.count_tokens(text))
+
+    async def pin(self, prefix: str) -> None:
+        """See `AsyncBackend.pin`."""
+        await self._run(lambda done: self._model.warm_job(prefix, done))
+
+    async def unpin(self, prefix: str) -> None:
+        """See `AsyncBackend.unpin`."""
+        self._model.unpin(prefix)
+
+    async def _encode(self, prompt: str) -> tuple[int, ...]:
+        return await self._off_loop(len(prompt), lambda: self._model.encode_prompts([prompt])[0])
+
+    async def _off_loop(self, num_characters: int, function: Callable[[], Answer]) -> Answer:
+        if num_characters <= MAX_INLINE_CHARACTERS:
+            return function()
+        return await asyncio.to_thread(function)
+
+    async def _run(self, make: Callable[[Callable[[], None]], Job[Answer]]) -> Answer:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def end() -> None:
+            if not ended.done():  # the caller may have been cancelled meanwhile
+                ended.set_result(None)
+
+        job = make(lambda: _call_soon(loop, end))
+        self._model.loop.submit(job.requests, job.on_event)
+        try:
+            await ended
+        finally:
+            if not job.is_done:
+                self._model.loop.abort(job.requests)
+        return job.result()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> None:
+    """From the engine's thread: an event loop that has ended has nobody left to be told."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)

@@ -1,0 +1,239 @@
+"""A model in this process: texts in, texts and log-probabilities out, through the engine's thread."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handful.config import Settings
+from handful.engine.arena import Arena
+from handful.engine.engine import Engine
+from handful.engine.labels import LabelTrie
+from handful.engine.loop import EngineLoop, LoopStats
+from handful.engine.request import Embed, ScoreLabels, Warm
+from handful.engine.runner import Runner
+from handful.engine.scheduler import Limits, Scheduler
+from handful.engine.segments import SegmentTree
+from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
+from handful.local.jobs import EmbedJob, GenerationJob, Job, ScoreJob, WarmJob, make_request
+from handful.model.load import LoadedModel
+from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
+
+if TYPE_CHECKING:
+    from handful.local.aio import AsyncModel
+
+MEBIBYTE = 2**20
+
+
+class LocalModel:
+    """A `Backend` that runs its model here. Thread-safe; calls from many threads share batches and prefixes."""
+
+    def __init__(self, loaded: LoadedModel, settings: Settings) -> None:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._info = loaded.info
+        self.tokenizer = loaded.tokenizer
+        self.context_length = loaded.spec.context_length
+        self._settings = settings
+        bytes_per_token = loaded.spec.kv_bytes_per_token(loaded.decoder.dtype)
+        num_slots = max(settings.kv_memory_mb * MEBIBYTE // bytes_per_token, 64)
+        limits = Limits(
+            max_batched_tokens=settings.max_batched_tokens,
+            max_running_requests=settings.max_running_requests,
+            max_queued_requests=settings.max_queued_requests,
+            num_slots=num_slots,
+        )
+        scheduler = Scheduler(SegmentTree(Arena(num_slots)), limits)
+        eos = frozenset(loaded.tokenizer.eos_token_ids)
+        self.loop = EngineLoop(Engine(Runner(loaded.decoder, num_slots), scheduler, eos))
+        self._continuation_ids = lru_cache(maxsize=4096)(self._encode_continuation)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and how it runs."""
+        return self._info
+
+    def stats(self) -> LoopStats:
+        """What the engine is doing now."""
+        return self.loop.stats()
+
+    def asynchronous(self) -> "AsyncModel":
+        """The same model for an event loop."""
+        from handful.local.aio import AsyncModel
+
+        return AsyncModel(self)
+
+    def generate(self, prompts: Sequence[str], parameters: GenerationParameters) -> list[Generation]:
+        """See `Backend.generate`."""
+        encoded = self.encode_prompts(prompts)
+        return self._run([partial(self.generation_job, ids, parameters) for ids in encoded])
+
+    def stream(self, prompt: str, parameters: GenerationParameters) -> Iterator[StreamEvent]:
+        """See `Backend.stream`."""
+        if parameters.num_drawn > 1:
+            raise InvalidParameterError("n", "must be 1 when a completion is streamed.")
+        return self._stream(self.encode_prompts([prompt])[0], parameters)
+
+    def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
+        """See `Backend.score`."""
+        plans = [self.plan_score(prompt, continuations) for prompt in prompts]
+        answers = iter(self._run([make for plan in plans for make in plan.makers]))
+        return [plan.read([next(answers) for _ in plan.makers]) for plan in plans]
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `Backend.embed`."""
+        encoded = self.encode_prompts(texts)
+        vectors = self._run([partial(self.embed_job, ids) for ids in encoded])
+        return np.stack(vectors) if vectors else np.zeros((0, self._info.hidden_size), dtype=np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """See `Backend.count_tokens`."""
+        return len(self.tokenizer.encode(text))
+
+    def pin(self, prefix: str) -> None:
+        """See `Backend.pin`."""
+        self._run([partial(self.warm_job, prefix)])
+
+    def unpin(self, prefix: str) -> None:
+        """See `Backend.unpin`."""
+        self.loop.unpin(tuple(self.tokenizer.encode(prefix)))
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """See `Backend.close`; what isn't finished within `timeout_s` is aborted."""
+        self.loop.close(timeout_s)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of prompts, none of them empty (InvalidInputError)."""
+        for prompt in prompts:
+            if not isinstance(prompt, str):
+                raise InvalidInputError(f"A prompt must be text, not {type(prompt).__name__}.")
+            if len(prompt) > self._settings.max_input_characters:
+                limit = self._settings.max_input_characters
+                raise InvalidInputError(f"A prompt has {len(prompt)} characters; at most {limit} are accepted.")
+        encoded = [tuple(ids) for ids in self.tokenizer.encode_batch(list(prompts))]
+        if not all(encoded):
+            raise InvalidInputError("A prompt is empty.", fix="Give at least one character.")
+        return encoded
+
+    def generation_job(
+        self, ids: tuple[int, ...], parameters: GenerationParameters, done: Callable[[], None]
+    ) -> GenerationJob:
+        """A job that continues a prompt; PromptTooLongError when it can't fit the model's context."""
+        self._check_length(len(ids), parameters.max_new_tokens, "new tokens")
+        for token, _ in parameters.logit_bias:
+            if token >= self._info.vocab_size:
+                last = self._info.vocab_size - 1
+                raise InvalidParameterError("logit_bias", f"names token {token}; the ids go from 0 to {last}.")
+        return GenerationJob(ids, parameters, self.tokenizer, self._settings.request_timeout_s, done)
+
+    def embed_job(self, ids: tuple[int, ...], done: Callable[[], None]) -> EmbedJob:
+        """A job for a text's hidden state."""
+        self._check_length(len(ids), 0, "new tokens")
+        return EmbedJob([make_request(ids, Embed(), self._settings.request_timeout_s)], done)
+
+    def warm_job(self, prefix: str, done: Callable[[], None]) -> WarmJob:
+        """A job that computes a prefix and holds it."""
+        ids = self.encode_prompts([prefix])[0]
+        self._check_length(len(ids), 1, "new tokens")
+        return WarmJob([make_request(ids, Warm(), self._settings.request_timeout_s)], done)
+
+    def plan_score(self, prompt: str, continuations: Sequence[str]) -> "ScorePlan":
+        """The jobs that score continuations: one, or several where they change how the prompt's end is tokenised."""
+        if not continuations:
+            raise InvalidInputError("There is nothing to score.", fix="Give at least one continuation.")
+        ids = self.encode_prompts([prompt])[0]
+        split = [self._split(prompt, ids, continuation) for continuation in continuations]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, (head, _) in enumerate(split):
+            groups.setdefault(head, []).append(i)
+        self._check_length(max(len(h) for h in groups), max(len(t) for _, t in split), "tokens of a continuation")
+        return ScorePlan([([split[i][1] for i in members], head, members) for head, members in groups.items()], self)
+
+    def score_job(self, head: tuple[int, ...], tails: list[tuple[int, ...]], done: Callable[[], None]) -> ScoreJob:
+        """A job that scores token sequences behind a prompt."""
+        goal = ScoreLabels(LabelTrie.build(tails))
+        return ScoreJob([make_request(head, goal, self._settings.request_timeout_s)], done)
+
+    def _split(self, prompt: str, ids: tuple[int, ...], continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if not continuation:
+            raise InvalidInputError("A continuation is empty.", fix="Give each label at least one character.")
+        # How the seam is tokenised depends on the last line only, so a long shared prefix is encoded once, not once a
+        # label; the tokens of all but the last line are the prompt's own.
+        line_start = prompt.rstrip().rfind("\n") + 1
+        line = prompt[line_start:]
+        line_ids, head, tail = self._continuation_ids(line, continuation)
+        if ids[len(ids) - len(line_ids) :] == line_ids:
+            return ids[: len(ids) - len(line_ids)] + head, tail
+        whole, rest = self.tokenizer.encode_continuation(prompt, continuation)
+        return tuple(whole), tuple(rest)
+
+    def _encode_continuation(
+        self, line: str, continuation: str
+    ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        head, tail = self.tokenizer.encode_continuation(line, continuation)
+        num_added = self.tokenizer.num_prefix_tokens
+        return tuple(self.tokenizer.encode(line)[num_added:]), tuple(head[num_added:]), tuple(tail)
+
+    def _check_length(self, num_prompt_tokens: int, num_new: int, what: str) -> None:
+        if num_prompt_tokens + num_new > self.context_length:
+            raise PromptTooLongError(
+                f"The prompt has {num_prompt_tokens} tokens and {num_new} {what} are asked for; "
+                f"the model's context holds {self.context_length}.",
+                fix="Shorten the prompt, use fewer examples, or ask for fewer new tokens.",
+            )
+
+    def _run(self, makers: "Sequence[Callable[[Callable[[], None]], Job[Any]]]") -> list[Any]:
+        """Make the jobs, run them all, give their results in order. On any error the others are aborted."""
+        left = threading.Semaphore(0)
+        jobs = [make(left.release) for make in makers]
+        submitted: list[Job[Any]] = []
+        try:
+            for job in jobs:
+                self.loop.submit(job.requests, job.on_event, wait=True)
+                submitted.append(job)
+            for _ in jobs:
+                left.acquire()
+        except BaseException:
+            self.loop.abort([request for job in submitted for request in job.requests])
+            raise
+        return [job.result() for job in jobs]
+
+    def _stream(self, ids: tuple[int, ...], parameters: GenerationParameters) -> Iterator[StreamEvent]:
+        events: SimpleQueue[StreamEvent | None] = SimpleQueue()
+        job = self.generation_job(ids, parameters, lambda: events.put(None))
+        job.on_stream = events.put
+        self.loop.submit(job.requests, job.on_event, wait=True)
+        try:
+            while (event := events.get()) is not None:
+                yield event
+            job.result()
+        finally:
+            if not job.is_done:
+                self.loop.abort(job.requests)
+
+
+class ScorePlan:
+    """The jobs that score one prompt's continuations, and how their answers go together."""
+
+    def __init__(
+        self, groups: list[tuple[list[tuple[int, ...]], tuple[int, ...], list[int]]], model: LocalModel
+    ) -> None:
+        self._groups = groups
+        self.makers: list[Callable[[Callable[[], None]], ScoreJob]] = [
+            partial(model.score_job, head, tails) for tails, head, _ in groups
+        ]
+
+    def read(self, answers: Sequence[tuple[float, ...]]) -> Score:
+        """The score from the jobs' answers, in the order of `makers`."""
+        logprobs: dict[int, tuple[float, int]] = {}
+        for (tails, _, members), values in zip(self._groups, answers, strict=True):
+            for i, tail, value in zip(members, tails, values, strict=True):
+                logprobs[i] = (value, len(tail))
+        ordered = [logprobs[i] for i in range(len(logprobs))]
+        num_prompt_tokens = max(len(head) for _, head, _ in self._groups)
+        return Score(tuple(value for value, _ in ordered), tuple(count for _, count in ordered), num_prompt_tokens)

@@ -1,0 +1,214 @@
+"""The tensors of a local folder: safetensors (one file or shards), or `pytorch_model.bin` without code in it.
+
+Invariant: nothing in a checkpoint is executed, no file outside the folder is opened, and nothing is copied until
+`tensor` is called: files are memory-mapped. Whatever is wrong with a file ends in `CheckpointError`, which names it.
+"""
+
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from handful.errors import CheckpointError, NotFoundError
+
+INDEX_SUFFIX = ".index.json"
+SAFETENSORS, PYTORCH = "model.safetensors", "pytorch_model.bin"
+MAX_JSON_BYTES = 64 << 20
+_FIX = "Delete the file and download it again."
+
+
+def read_json_object(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint.
+
+    Raises CheckpointError when it isn't JSON, isn't an object, or is larger than `max_bytes`; NotFoundError when it
+    isn't there.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise CheckpointError(f"{path.name} is larger than {max_bytes >> 20} MiB.", fix=_FIX)
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no {path.name} in {path.parent}.", fix="Check the folder.") from None
+    except (ValueError, RecursionError) as problem:
+        raise CheckpointError(f"{path.name} is not JSON: {problem}.", fix=_FIX) from None
+    except OSError as problem:
+        raise CheckpointError(f"{path.name} can't be read: {problem.strerror}.", fix=_FIX) from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path.name} holds {type(value).__name__}, not an object.", fix=_FIX)
+    return value
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model's `config.json`. Keys that name code (`auto_map`) are data like any other; nobody runs them.
+
+    Raises NotFoundError, CheckpointError.
+    """
+    return read_json_object(folder / "config.json", max_bytes=4 << 20)
+
+
+class Checkpoint:
+    """Names, shapes and lazily read tensors of a model's folder.
+
+    Looks for `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`,
+    in this order. Raises NotFoundError when there is none, CheckpointError when one is damaged or incomplete.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[Path, _SafetensorsFile | _PytorchFile] = {}
+        self._where: dict[str, Path] = {}
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        for name, reader in ((SAFETENSORS, _SafetensorsFile), (PYTORCH, _PytorchFile)):
+            if (single := self.folder / name).exists():
+                self._files[single] = reader(single)
+                self._where = dict.fromkeys(self._files[single].names, single)
+                return
+            if (index := self.folder / (name + INDEX_SUFFIX)).exists():
+                self._open_shards(index, Path(name).suffix, reader)
+                return
+        raise NotFoundError(
+            f"{self.folder} holds no weights ({SAFETENSORS} or {PYTORCH}).", fix="Check the folder, or pull it again."
+        )
+
+    def _open_shards(
+        self, index: Path, suffix: str, reader: Callable[[Path], "_SafetensorsFile | _PytorchFile"]
+    ) -> None:
+        """Open every shard that the index names and check that each holds the tensors that the index says."""
+        weight_map = read_json_object(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise CheckpointError(f"{index.name} has no `weight_map`.", fix=_FIX)
+        for name, shard in weight_map.items():
+            if not isinstance(shard, str) or not _is_plain_file_name(shard, suffix):
+                raise CheckpointError(f"{index.name} names {shard!r}, not a {suffix} file beside it.", fix=_FIX)
+            path = self.folder / shard
+            if path not in self._files:
+                self._files[path] = reader(path)
+            if name not in self._files[path].names:
+                raise CheckpointError(f"{shard} lacks the tensor {name!r} that {index.name} promises.", fix=_FIX)
+            self._where[name] = path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All tensors' names, sorted."""
+        return tuple(sorted(self._where))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._where
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, without reading it. CheckpointError when there is no such tensor."""
+        return self._file(name).shape(name)
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor in the type it is stored in, on the CPU, mapped from the file: don't write to it.
+
+        Raises CheckpointError when there is no such tensor or the file can't be read any more.
+        """
+        return self._file(name).tensor(name)
+
+    def close(self) -> None:
+        """Let go of the files. Tensors already handed out stay valid. Idempotent."""
+        self._files.clear()
+        self._where.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _file(self, name: str) -> "_SafetensorsFile | _PytorchFile":
+        if name not in self._where:
+            raise CheckpointError(
+                f"The checkpoint in {self.folder} lacks the tensor {name!r}.",
+                fix="Its config.json may belong to another model; pull the model again.",
+            )
+        return self._files[self._where[name]]
+
+
+def _is_plain_file_name(name: str, suffix: str) -> bool:
+    """Whether it names a file of the folder itself: no separators, nothing that climbs out of it."""
+    return name.endswith(suffix) and "/" not in name and "\\" not in name and "\0" not in name
+
+
+class _SafetensorsFile:
+    """One .safetensors file; its library checks the header's offsets against the file's size."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            opened: Any = safe_open(path, framework="pt")  # `Any`: its methods have no annotations
+            self._opened = opened
+            self.names = frozenset(self._opened.keys())
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except (SafetensorError, OSError, ValueError) as problem:
+            raise _damaged(path, problem) from None
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._opened.get_slice(name).get_shape())
+
+    def tensor(self, name: str) -> Tensor:
+        try:
+            tensor: Tensor = self._opened.get_tensor(name)
+        except (SafetensorError, OSError, ValueError, AttributeError) as problem:  # a type torch doesn't have
+            raise _damaged(self._path, problem) from None
+        return tensor
+
+
+class _PytorchFile:
+    """One file of `torch.save`, unpickled with `weights_only`: tensors and plain containers, no other class."""
+
+    def __init__(self, path: Path) -> None:
+        tensors = _load_pickled(path)
+        if not isinstance(tensors, Mapping) or not all(
+            isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+        ):
+            raise CheckpointError(f"{path.name} is not a mapping from names to tensors.", fix="Use safetensors files.")
+        self._tensors: Mapping[str, Tensor] = tensors
+        self.names = frozenset(tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._tensors[name].shape)
+
+    def tensor(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+
+def _load_pickled(path: Path) -> object:
+    """`torch.load` that can't run code; mapped where the file is a zip archive, read where it is older than that."""
+    try:
+        with path.open("rb") as file:
+            is_archive = file.read(2) == b"PK"
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path.name} holds something other than tensors, which may be code; it is not loaded.",
+            fix="Use a checkpoint in safetensors format.",
+        ) from None
+    # A damaged archive surfaces as almost any of these, depending on where the damage is.
+    except (RuntimeError, OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError) as problem:
+        raise _damaged(path, problem) from None
+
+
+def _missing(path: Path) -> CheckpointError:
+    return CheckpointError(f"The file {path.name} is missing in {path.parent}.", fix="Pull the model again.")
+
+
+def _damaged(path: Path, problem: Exception) -> CheckpointError:
+    first_line = str(problem).partition("\n")[0][:200]
+    return CheckpointError(f"{path} is damaged or incomplete ({first_line}).", fix=_FIX)

@@ -1,0 +1,152 @@
+"""The model, top down: tokens and positions in, hidden states out, logits for the rows that are asked for.
+
+A step is one flat row of tokens of many requests. The decoder knows nothing of requests, caches, masks or windows: it
+hands each layer's q, k, v to `attend` and takes what comes back. It holds no state between steps, so chunks, prefixes
+and batches are the caller's affair. Run it under `torch.inference_mode()`.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from handful.model.families_tensors import TensorFile, TensorReader
+from handful.model.layers import Layer, make_norm, read_layer
+from handful.model.ops.activation import gate
+from handful.model.ops.linear import Linear, make_linear
+from handful.model.ops.norm import Normalise
+from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate, rotation_at
+from handful.model.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
+
+# layer, q [N, H, D], k and v [N, Hkv, D] -> [N, H, D]. v may be strided. What attend keeps, it copies.
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ends:
+    """The weights outside the layers: embeddings in, norm and head out."""
+
+    embedding: Tensor
+    positions: Tensor | None
+    project_in: Linear | None
+    final_norm: Normalise | None
+    project_out: Linear | None
+    head: Linear
+
+
+class Decoder:
+    """One decoder-only transformer with its weights, in one dtype on one device. Immutable, so threads may share it."""
+
+    def __init__(self, reader: TensorReader, dtype: torch.dtype, device: torch.device) -> None:
+        self.spec = reader.spec
+        self.dtype, self.device = dtype, device
+        self.num_parameters = reader.num_parameters
+        self._layers = [read_layer(reader, layer) for layer in range(self.spec.num_layers)]
+        self._ends = _read_ends(reader)
+        self._frequencies, self._rotary_factor = None, 1.0
+        if self.spec.rotary is not None:
+            frequencies, self._rotary_factor = inverse_frequencies(self.spec.rotary)
+            self._frequencies = frequencies.to(device)
+
+    @classmethod
+    def load(cls, spec: ModelSpec, checkpoint: TensorFile, precision: torch.dtype, device: torch.device) -> Self:
+        """Read, check and pack the weights.
+
+        Raises CheckpointError that names the tensor where one is missing, has another shape than `spec` says or holds
+        something other than floating-point numbers; shapes are checked before anything is read.
+        """
+        reader = TensorReader(spec, checkpoint, precision, device)
+        if reader.unread:
+            shown = ", ".join(reader.unread[:3])
+            _log.warning("%d tensors of the checkpoint are not part of the model: %s", len(reader.unread), shown)
+        with torch.inference_mode():
+            return cls(reader, precision, device)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters in the dtype they run in (a tied head that is packed takes its size once more)."""
+        return self.num_parameters * self.dtype.itemsize
+
+    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states before the final norm. tokens and positions `[N]` int64 -> `[N, d]`.
+
+        `positions` count from 0 within each token's own request and stay below `spec.context_length`.
+        """
+        hidden = self._embed(tokens, positions)
+        rotation = self._rotation(positions)
+        for number, layer in enumerate(self._layers):
+            hidden = self._run_layer(number, layer, hidden, rotation, attend)
+        return hidden
+
+    def final_norm(self, hidden: Tensor) -> Tensor:
+        """The norm before the head. `[M, d]` -> `[M, d]`; the same tensor where the model has no final norm."""
+        return hidden if self._ends.final_norm is None else self._ends.final_norm(hidden)
+
+    def logits(self, normed: Tensor) -> Tensor:
+        """Scores of every token of the vocabulary. `[M, d]` behind the final norm -> `[M, V]` float32."""
+        ends = self._ends
+        narrowed = normed if ends.project_out is None else ends.project_out(normed)
+        return ends.head(narrowed).float()
+
+    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        ends, offset = self._ends, self.spec.learned_positions
+        hidden = F.embedding(tokens, ends.embedding)
+        if ends.project_in is not None:
+            hidden = ends.project_in(hidden)
+        if ends.positions is not None and offset is not None:
+            hidden = hidden + F.embedding(positions + offset, ends.positions)
+        return hidden
+
+    def _rotation(self, positions: Tensor) -> Rotation | None:
+        if self._frequencies is None:
+            return None
+        return rotation_at(positions, self._frequencies, self._rotary_factor, self.spec.head_dim, self.dtype)
+
+    def _run_layer(self, number: int, layer: Layer, x: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
+        """x `[N, d]` -> `[N, d]`: attention and MLP, each added to the residual stream."""
+        if layer.mlp_norm is None:
+            normed = layer.attention_norm(x)
+            return x + self._attention(number, layer, normed, rotation, attend) + self._mlp(layer, normed)
+        if self.spec.residual == "parallel":
+            attended = self._attention(number, layer, layer.attention_norm(x), rotation, attend)
+            return x + attended + self._mlp(layer, layer.mlp_norm(x))
+        if self.spec.norm_first:
+            x = x + self._attention(number, layer, layer.attention_norm(x), rotation, attend)
+            return x + self._mlp(layer, layer.mlp_norm(x))
+        x = layer.attention_norm(x + self._attention(number, layer, x, rotation, attend))
+        return layer.mlp_norm(x + self._mlp(layer, x))
+
+    def _attention(self, number: int, layer: Layer, x: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
+        heads, kv_heads = self.spec.num_heads, self.spec.num_kv_heads
+        qkv = layer.qkv(x).view(-1, heads + 2 * kv_heads, self.spec.head_dim)  # [N, H + 2 Hkv, D]
+        qk, v = qkv[:, : heads + kv_heads], qkv[:, heads + kv_heads :]
+        if layer.q_norm is not None and layer.k_norm is not None:
+            qk = torch.cat((layer.q_norm(qk[:, :heads]), layer.k_norm(qk[:, heads:])), 1)
+        if rotation is not None:
+            qk = rotate(qk, rotation)
+        return layer.attention_out(attend(number, qk[:, :heads], qk[:, heads:], v).flatten(1))
+
+    def _mlp(self, layer: Layer, x: Tensor) -> Tensor:
+        middle = layer.mlp_up(x)
+        return layer.mlp_down(gate(middle, self.spec.activation) if self.spec.gated_mlp else middle)
+
+
+def _read_ends(reader: TensorReader) -> Ends:
+    spec, names = reader.spec, reader.names
+    embedding = reader.base(names.embedding)
+    projected = spec.embedding_size != spec.hidden_size
+    head = embedding if reader.head_stem is None else reader.tensor(f"{reader.head_stem}.weight")
+    return Ends(
+        embedding=embedding,
+        positions=reader.base(names.positions) if spec.learned_positions is not None else None,
+        project_in=make_linear(reader.base("project_in")) if projected else None,
+        final_norm=make_norm(reader, names.final_norm) if spec.final_norm else None,
+        project_out=make_linear(reader.base("project_out")) if projected else None,
+        head=make_linear(head, reader.head_bias() if spec.head_bias else None),
+    )

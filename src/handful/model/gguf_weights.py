@@ -1,0 +1,145 @@
+"""A GGUF file's tensors, one at a time and a few rows at a time, as a safetensors file in Hugging Face layout.
+
+Invariant: memory holds one block of rows (64 MiB), or one matrix where it must be transposed, whatever the model's
+size. Quantised tensors become bfloat16, the others keep their type.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handful.errors import CheckpointError
+from handful.model.gguf_architectures import Change
+from handful.model.gguf_file import FIX, GgufFile, GgufTensor
+
+_BLOCK_ELEMENTS = 1 << 24
+_KEPT_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_NOT_WEIGHTS = {"F64", "I8", "I16", "I32", "I64"}
+_SAFETENSORS_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """One tensor to write: its new name, where it comes from, and how its layout changes. `num_heads` for `change`."""
+
+    name: str
+    source: GgufTensor
+    change: Change
+    num_heads: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that it is written in."""
+        return _KEPT_TYPES.get(self.source.kind, torch.bfloat16)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that it is written in."""
+        return self.source.shape[::-1] if self.change is Change.TRANSPOSED else self.source.shape
+
+    @property
+    def num_bytes(self) -> int:
+        """The bytes that it is written in."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def write_weights(
+    path: Path, file: GgufFile, tensors: list[PlannedTensor], progress: Callable[[int, int], None]
+) -> None:
+    """Write `tensors` of `file` as safetensors, synced to disk. `progress(bytes written, bytes in all)`.
+
+    Raises CheckpointError for a type that isn't read and for values that aren't finite; OSError when the disk is full.
+    """
+    for tensor in tensors:
+        _check_readable(tensor)
+    total, written = sum(tensor.num_bytes for tensor in tensors), 0
+    with path.open("wb") as output:
+        output.write(_header(tensors))
+        for tensor in tensors:
+            for block in _blocks(file, tensor):
+                written += output.write(block.contiguous().view(torch.uint8).numpy().data)
+                progress(written, total)
+        output.flush()
+        os.fsync(output.fileno())
+
+
+def _header(tensors: list[PlannedTensor]) -> bytes:
+    """The safetensors header: its length, then JSON with each tensor's type, shape and place, padded to 8 bytes."""
+    described: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for tensor in tensors:
+        end = start + tensor.num_bytes
+        offsets = {"data_offsets": [start, end]}
+        described[tensor.name] = {"dtype": _SAFETENSORS_NAMES[tensor.dtype], "shape": list(tensor.shape)} | offsets
+        start = end
+    text = json.dumps(described, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _check_readable(tensor: PlannedTensor) -> None:
+    from gguf.quants import _type_traits
+
+    source = tensor.source
+    readable = {kind.name for kind in _type_traits} | {"F32", "F16"}
+    if source.kind in _NOT_WEIGHTS or source.kind not in readable:
+        raise CheckpointError(
+            f"tensor {source.name!r} is stored as {source.kind}, which isn't read", fix="Take another quantisation."
+        )
+    if len(source.shape) > 2 or (len(source.shape) == 1 and source.kind not in _KEPT_TYPES):
+        raise CheckpointError(f"tensor {source.name!r} has {len(source.shape)} dimensions as {source.kind}", fix=FIX)
+
+
+def _blocks(file: GgufFile, tensor: PlannedTensor) -> Iterator[torch.Tensor]:
+    """The tensor in its new layout, as consecutive runs of rows."""
+    source = tensor.source
+    rows = file.rows(source)
+    if tensor.change is Change.TRANSPOSED and len(source.shape) == 2:
+        yield _values(rows, tensor).T
+        return
+    order = _row_order(tensor)
+    if order is not None and len(source.shape) == 1:  # a bias: each of its values belongs to one row of the weight
+        rows = rows.reshape(source.shape[0], -1)
+    step = max(1, _BLOCK_ELEMENTS // source.shape[-1])
+    for start in range(0, len(rows), step):
+        chosen = slice(start, start + step) if order is None else order[start : start + step]
+        yield _values(rows[chosen], tensor)
+
+
+def _row_order(tensor: PlannedTensor) -> NDArray[np.int64] | None:
+    """The source's row for each written row, or None where the order stays."""
+    heads = tensor.num_heads
+    num_rows = tensor.source.shape[0]
+    if tensor.change in (Change.NONE, Change.TRANSPOSED):
+        return None
+    parts = 2 if tensor.change in (Change.ROTARY_QUERY, Change.ROTARY_KEY) else 3
+    if num_rows % (heads * parts):
+        raise CheckpointError(f"tensor {tensor.source.name!r} has {num_rows} rows for {heads} heads", fix=FIX)
+    rows = np.arange(num_rows)
+    if parts == 2:
+        return rows.reshape(heads, -1, 2).swapaxes(1, 2).reshape(-1)
+    return rows.reshape(3, heads, -1).swapaxes(0, 1).reshape(-1)
+
+
+def _values(rows: NDArray[np.uint8], tensor: PlannedTensor) -> torch.Tensor:
+    """Stored rows as numbers in the type that is written. Non-finite values mean damage: no model has them."""
+    from gguf import dequantize
+    from gguf.constants import GGMLQuantizationType
+
+    raw = np.array(rows)  # a copy in memory of our own: torch won't share a read-only map
+    if tensor.source.kind in _KEPT_TYPES:
+        values = torch.from_numpy(raw).view(tensor.dtype)
+    else:
+        with np.errstate(all="ignore"):
+            numbers = dequantize(raw, GGMLQuantizationType[tensor.source.kind])
+        values = torch.from_numpy(numbers).to(tensor.dtype)
+    if not bool(torch.isfinite(values).all()):
+        raise CheckpointError(f"tensor {tensor.source.name!r} holds values that aren't numbers", fix=FIX)
+    return values

@@ -1,0 +1,67 @@
+"""What a schema found wrong with a request, as short sentences that name the field and never repeat its value."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from handful.errors import InvalidInputError
+
+MAX_PROBLEMS = 10
+_MAX_NAME = 60
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class InvalidRequestError(InvalidInputError):
+    """A request body doesn't fit its schema. `problems` has one sentence for each thing to change."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
+
+
+def validate(schema: type[Model], value: object) -> Model:
+    """Check `value` against a schema; raises InvalidRequestError with at most `MAX_PROBLEMS` sentences."""
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        raise InvalidRequestError(describe(error, schema)) from None
+
+
+def describe(error: ValidationError, schema: type[BaseModel]) -> list[str]:
+    """One sentence for each problem: "Error in `parameters.top_k`: input should be a valid integer"."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    sentences = [_sentence(problem["type"], problem["loc"], problem["msg"], schema) for problem in found[:MAX_PROBLEMS]]
+    if len(found) > MAX_PROBLEMS:
+        sentences.append(f"And {len(found) - MAX_PROBLEMS} more problems.")
+    return sentences
+
+
+def _sentence(kind: str, location: tuple[int | str, ...], message: str, schema: type[BaseModel]) -> str:
+    path = ".".join(str(part)[:_MAX_NAME] for part in location) or "body"
+    if kind == "missing":
+        return f"Error in `{path}`: field required"
+    if kind == "extra_forbidden":
+        return f"Error in `{path}`: unknown key. {_hint(location, schema)}".rstrip()
+    return f"Error in `{path}`: {message[:1].lower()}{message[1:]}"
+
+
+def _hint(location: tuple[int | str, ...], schema: type[BaseModel]) -> str:
+    """Where a key that isn't known here belongs, or which keys are known here."""
+    key, here = location[-1], _schema_at(schema, location[:-1])
+    for name in here.model_fields:
+        inner = _schema_at(here, (name,))
+        if inner is not here and key in inner.model_fields:
+            return f"It belongs under `{name}`."
+    return "Known here: " + ", ".join(f"`{name}`" for name in here.model_fields) + "."
+
+
+def _schema_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The schema of the object at a location, or the nearest one above it."""
+    for part in location:
+        field = schema.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return schema
+        schema = annotation
+    return schema

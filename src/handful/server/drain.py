@@ -1,0 +1,76 @@
+"""Who is being answered, and how the answering comes to an end.
+
+Three states, in one direction: serving; draining (nothing new is accepted, what was accepted goes on); ended (what is
+still going on gets an error). SIGTERM moves it on, see `process.py`.
+"""
+
+import asyncio
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from handful.errors import NotReadyError
+from handful.server.errors import error_response
+
+HEALTH_PATHS = frozenset({"/health", "/ready"})
+
+
+class Drain:
+    """Counts accepted requests; belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.num_accepted = 0
+        self.is_draining = False
+        self.ended = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def enter(self) -> None:
+        """A request was accepted. Raises NotReadyError while draining."""
+        if self.is_draining:
+            raise NotReadyError("The server is shutting down.", fix="Send the request to another server.")
+        self.num_accepted += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """An accepted request was answered or given up."""
+        self.num_accepted -= 1
+        if self.num_accepted == 0:
+            self._idle.set()
+
+    async def run(self, timeout_s: float, last_words_s: float = 2.0) -> None:
+        """Refuse new requests, wait for the accepted ones, then end those that are left and let them say so."""
+        self.is_draining = True
+        if await self._wait_idle(timeout_s):
+            return
+        self.ended.set()
+        await self._wait_idle(last_words_s)
+
+    async def _wait_idle(self, timeout_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+
+class DrainGate:
+    """ASGI middleware that counts requests in and out and refuses new ones while draining. Health goes past it."""
+
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+        self._app, self._drain = app, drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in HEALTH_PATHS:
+            return await self._app(scope, receive, send)
+        try:
+            self._drain.enter()
+        except NotReadyError as error:
+            response = error_response(error)
+            response.headers["connection"] = "close"
+            return await response(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._drain.leave()
+        return None

@@ -1,0 +1,126 @@
+"""The one table of what an error is on the wire, and the handlers that answer with it.
+
+A 4xx body's `error` is a list of sentences (the 2021 snippet joins them), a 5xx body's is a string, as the hosted API's
+were. Nothing of a request's texts and nothing of an unexpected exception's message is ever in one.
+"""
+
+import json
+import math
+import traceback
+from http import HTTPStatus
+from logging import getLogger
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from handful import errors
+from handful.protocol import errors as wire
+from handful.protocol.problems import InvalidRequestError
+
+_log = getLogger("handful.server")
+STATUS_CLIENT_LEFT = 499
+"""In the log only (nginx's number): there was nobody to answer."""
+
+
+class BodyTooLargeError(errors.InvalidInputError):
+    """A request's body is larger than the server reads."""
+
+
+class SlowBodyError(errors.RequestTimeoutError):
+    """A request's body didn't arrive in time."""
+
+
+class ClientLeftError(errors.RequestAbortedError):
+    """The client closed the connection; nobody reads an answer."""
+
+
+class ForeignHostError(errors.UserError):
+    """A request names a host or comes from a web page that this server doesn't know."""
+
+
+# The first class that fits counts, so a class stands before its base.
+_TABLE: tuple[tuple[type[errors.HandfulError], int, str], ...] = (
+    (BodyTooLargeError, 413, wire.VALIDATION),
+    (SlowBodyError, 408, wire.TIMEOUT),
+    (ForeignHostError, 403, "forbidden"),
+    (ClientLeftError, STATUS_CLIENT_LEFT, wire.INCOMPLETE),
+    (errors.NotFoundError, 404, wire.NOT_FOUND),
+    (errors.PromptTooLongError, 422, wire.TOO_LONG),
+    (errors.CheckpointError, 500, "checkpoint"),
+    (errors.UserError, 400, wire.VALIDATION),
+    (errors.BusyError, 429, wire.OVERLOADED),
+    (errors.NotReadyError, 503, wire.NOT_READY),
+    (errors.RequestTimeoutError, 504, wire.TIMEOUT),
+    (errors.RequestAbortedError, 503, wire.INCOMPLETE),
+    (errors.RemoteError, 502, "remote"),
+    (errors.EngineError, 500, wire.GENERATION),
+    (errors.HandfulError, 500, wire.GENERATION),
+)
+
+
+def status_of(error: errors.HandfulError) -> tuple[int, str]:
+    """HTTP status and `error_type` of an error."""
+    return next((status, kind) for cls, status, kind in _TABLE if isinstance(error, cls))
+
+
+def error_fields(error: errors.HandfulError) -> dict[str, Any]:
+    """What an error adds to its body beside the sentences."""
+    fields: dict[str, Any] = {"error_type": status_of(error)[1]}
+    if isinstance(error, errors.InvalidParameterError):
+        fields["parameter"] = error.parameter
+    if isinstance(error, errors.NotReadyError):
+        fields["estimated_time"] = round(error.estimated_time_s, 1)
+    return fields
+
+
+def error_response(error: errors.HandfulError) -> Response:
+    """The whole answer to a request that failed."""
+    status, _ = status_of(error)
+    sentences = error.problems if isinstance(error, InvalidRequestError) else [str(error)]
+    said: list[str] | str = sentences if status < 500 else " ".join(sentences)
+    return JSONResponse({"error": said} | error_fields(error), status_code=status, headers=_headers(error, status))
+
+
+def _headers(error: errors.HandfulError, status: int) -> dict[str, str]:
+    if isinstance(error, errors.BusyError):
+        return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, errors.NotReadyError):
+        return {"retry-after": str(max(1, math.ceil(error.estimated_time_s)))}
+    # The rest of a body that was not read would be taken for the next request.
+    return {"connection": "close"} if status in (408, 413) else {}
+
+
+def error_event(error: errors.HandfulError) -> dict[str, Any]:
+    """The last event of a stream that failed after its first token. TGI's clients know four error types."""
+    return {"error": str(error)} | error_fields(error)
+
+
+def fault(error: BaseException) -> errors.EngineError:
+    """Log where an unexpected exception came from, without its message (it may quote a prompt), and stand in for it."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    _log.error(json.dumps({"event": "fault", "kind": type(error).__name__, "frames": frames}))
+    return errors.EngineError("handful failed; its log says where.", fix="The request may be sent again once.")
+
+
+async def _answer_handful_error(_: Request, error: Exception) -> Response:
+    return error_response(error if isinstance(error, errors.HandfulError) else fault(error))
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    """What the router refuses: no such route (404), not this method (405)."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    sentences = [HTTPStatus(status).phrase + "."]
+    if status in (404, 405):
+        sentences = [f"No such route for {request.method}.", "See GET /openapi.json for those there are."]
+    headers = error.headers if isinstance(error, HTTPException) else None
+    kind = wire.NOT_FOUND if status == 404 else wire.VALIDATION
+    return JSONResponse({"error": sentences, "error_type": kind}, status_code=status, headers=headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Let every error that leaves a route be answered by the table."""
+    app.add_exception_handler(errors.HandfulError, _answer_handful_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)

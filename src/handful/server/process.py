@@ -1,0 +1,123 @@
+"""A server as a process: its socket, its signals, its end.
+
+SIGTERM (and Ctrl-C): readiness turns 503, new requests are refused with 503, accepted ones are finished for up to the
+drain timeout, what is left then ends with an error, and the process exits 0. A second signal ends it at once. uvicorn
+by itself would close the port at the first signal and die of it, so its signal handler is replaced here.
+"""
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from handful.errors import HandfulError, UserError
+from handful.server.app import create_app
+from handful.server.drain import Drain
+from handful.server.registry import ModelEntry
+from handful.server.state import ServerState
+
+_LAST_SECONDS = 5
+_BACKLOG = 1024
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises UserError where the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            fix = "Stop what listens there, or choose another with --port (0 finds a free one)."
+            raise UserError(f"Port {port} on {host} is in use.", fix=fix) from None
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"Can't listen on {host} port {port}: {reason}.", fix="Choose another --host or --port."
+        ) from None
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address that a socket listens on, as a URL for someone on this machine."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - the wildcard is replaced, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def log_to_stderr() -> None:
+    """Send handful's log lines to stderr, as they are; of uvicorn's, warnings only."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name, level in (("handful", logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(level)
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn with a drain in front of its shutdown."""
+
+    def __init__(self, app: FastAPI, drain: Drain, drain_timeout_s: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="h11",  # bounds the size of headers
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_LAST_SECONDS,
+            )
+        )
+        self._drain, self._drain_timeout_s = drain, drain_timeout_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._num_signals = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Remember the loop, which the signal handler must wake."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets=sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn calls it so
+        """The first signal starts the drain, the second ends the process."""
+        self._num_signals += 1
+        if self._num_signals > 1 or self._loop is None:
+            self.should_exit = self.force_exit = True
+        else:
+            print(f"{signal.Signals(sig).name}: finishing what was accepted; again to stop at once", file=sys.stderr)
+            self._loop.call_soon_threadsafe(self._start_drain)
+
+    def _start_drain(self) -> None:
+        self._draining = asyncio.ensure_future(self._drain_then_exit())
+
+    async def _drain_then_exit(self) -> None:
+        await self._drain.run(self._drain_timeout_s)
+        self.should_exit = True
+
+
+def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[ModelEntry], None]) -> None:
+    """Serve until a signal ends it. `when_ready` is called for each model that has loaded.
+
+    Raises what kept a model from loading: a server that can't do all it was asked for stops.
+    """
+    failures: list[HandfulError] = []
+
+    def when_settled(entry: ModelEntry) -> None:
+        if entry.failure is None:
+            return when_ready(entry)
+        failures.append(entry.failure)
+        server.should_exit = True
+        return None
+
+    server = DrainingServer(create_app(state, when_settled), state.drain, state.limits.drain_timeout_s)
+    server.run(sockets=[listening])
+    if failures:
+        raise failures[0]

@@ -1,0 +1,60 @@
+"""What `handful serve` is told to serve: from `--model` and `--task` to model sources and served tasks."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from handful.errors import NotFoundError
+from handful.server.registry import NAME_PATTERN, ModelRegistry, ModelSource, ServedModel
+from handful.server.task_registry import ServedTask, TaskRegistry
+from handful.task.task import Task
+
+Load = Callable[[str], ServedModel]
+_WEIGHTS = (".safetensors", ".bin", ".gguf")
+
+
+def split_name(spec: str) -> tuple[str, str]:
+    """The served name and the model of a `--model` value.
+
+    `name=model` says it; a local folder is served under its own name, a `.gguf` file under its name without the
+    ending; anything else (`default`, a Hub id) is its own name. Raises NotFoundError for a path where nothing is.
+    """
+    name, equals, model = spec.partition("=")
+    if equals and NAME_PATTERN.fullmatch(name):
+        return name, model
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return path.resolve().name, spec
+    if path.is_file():
+        return path.stem, spec
+    if spec.startswith(("/", ".", "~")):
+        raise NotFoundError(f"There is no model at {spec}.", fix="Give a folder, a .gguf file or a Hub id.")
+    return spec, spec
+
+
+def size_bytes(model: str) -> int:
+    """Bytes of weights where the model lies on this disk, else 0."""
+    path = Path(model).expanduser()
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.glob("*") if file.suffix in _WEIGHTS) if path.is_dir() else 0
+
+
+def registries(specs: Sequence[str], tasks: Iterable[Task], load: Load) -> tuple[ModelRegistry, TaskRegistry]:
+    """Everything to serve: the models given, those that tasks name, and the tasks on them.
+
+    A task without a model runs on the first. Raises NotFoundError, InvalidInputError (names that clash or can't be).
+    """
+    named = [split_name(spec) for spec in specs]
+    models = dict(named)
+    served: list[ServedTask] = []
+    for task in tasks:
+        name, model = split_name(task.model) if task.model else named[0]
+        models.setdefault(name, model)
+        served.append(ServedTask(task, name))
+    added = [(name, model) for name, model in models.items() if name not in {each for each, _ in named}]
+    sources = [_source(name, model, load) for name, model in (*named, *added)]
+    return ModelRegistry(sources), TaskRegistry(served)
+
+
+def _source(name: str, model: str, load: Load) -> ModelSource:
+    return ModelSource(name, lambda: load(model), size_bytes(model))

@@ -1,0 +1,102 @@
+"""The segment tree against a plain model of what it promises, under random requests that come, compute and go."""
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from handful.engine.arena import Arena
+from handful.engine.segments import Lease, NaiveCache, SegmentTree
+
+TOKENS = st.lists(st.integers(0, 2), min_size=0, max_size=12)
+
+
+class TreeMachine(RuleBasedStateMachine):
+    """Requests acquire contexts, compute some of them in order, and release them, in any order."""
+
+    @initialize(capacity=st.integers(8, 60))
+    def begin(self, capacity: int) -> None:
+        self.tree = SegmentTree(Arena(capacity))
+        self.held: dict[int, tuple[Lease, tuple[int, ...]]] = {}
+        self.number = 0
+        self.contents: dict[int, tuple[int, ...]] = {}  # what a real KV cache would hold: slot -> context up to it
+
+    @rule(tokens=TOKENS, tail=st.integers(1, 5), share=st.booleans())
+    def acquire(self, tokens: list[int], tail: int, share: bool) -> None:
+        lease = self.tree.acquire(tokens, tail, share=share)
+        if lease is None:
+            return
+        assert [t for s in lease.path() for t in s.tokens] == tokens
+        if not share:
+            assert lease.num_cached_tokens == 0
+        self.number += 1
+        self.held[self.number] = (lease, tuple(tokens))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), count=st.integers(1, 6))
+    def compute(self, data: st.DataObject, count: int) -> None:
+        lease, tokens = self.held[data.draw(st.sampled_from(sorted(self.held)))]
+        for segment in lease.path():
+            while count and not segment.is_complete:
+                context = tokens[: segment.position + segment.num_computed + 1]
+                self.contents[segment.start + segment.num_computed] = context
+                segment.num_computed += 1
+                count -= 1
+            if not segment.is_complete:
+                return
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.held)))
+        lease, _ = self.held.pop(number)
+        self.tree.release(lease, number)
+
+    @rule()
+    def clear(self) -> None:
+        self.tree.clear()
+
+    @invariant()
+    def every_slot_has_one_owner_and_the_counts_are_right(self) -> None:
+        self.tree.check_integrity([lease for lease, _ in self.held.values()])
+
+    @invariant()
+    def what_counts_as_computed_is_the_context_itself(self) -> None:
+        for lease, tokens in self.held.values():
+            for segment in lease.path():
+                for i in range(segment.num_computed):
+                    assert self.contents[segment.start + i] == tokens[: segment.position + i + 1]
+
+    def teardown(self) -> None:
+        for number, (lease, _) in getattr(self, "held", {}).items():
+            self.tree.release(lease, number)
+        if hasattr(self, "tree"):
+            self.tree.clear()
+            self.tree.check_integrity([])
+            assert self.tree.num_free_slots == self.tree.arena.capacity
+
+
+TreeMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+test_the_tree_keeps_its_promises = TreeMachine.TestCase
+
+
+@given(contexts=st.lists(TOKENS, min_size=1, max_size=8))
+def test_the_naive_twin_gives_the_same_contexts_and_shares_nothing(contexts: list[list[int]]) -> None:
+    tree, naive = SegmentTree(Arena(500)), NaiveCache(Arena(500))
+    for tokens in contexts:
+        shared, alone = tree.acquire(tokens, 2), naive.acquire(tokens, 2)
+        assert shared is not None
+        assert alone is not None
+        assert [t for s in shared.path() for t in s.tokens] == [t for s in alone.path() for t in s.tokens] == tokens
+        assert alone.num_cached_tokens == 0
+
+
+@given(lengths=st.lists(st.integers(0, 9), max_size=20), order=st.randoms(use_true_random=False))
+def test_an_arena_whose_runs_all_came_back_is_one_run_again(lengths: list[int], order: random.Random) -> None:
+    arena = Arena(100)
+    runs = [(start, n) for n in lengths if (start := arena.allocate(n)) is not None]
+    order.shuffle(runs)
+    for start, length in runs:
+        arena.free(start, length)
+    assert arena.extents() == [(0, 100)]

@@ -1,0 +1,171 @@
+"""The scheduler's policy: who runs how many tokens, with made-up tokens and no model."""
+
+import pytest
+
+from handful.engine.arena import Arena
+from handful.engine.request import Embed, Generate, Goal, Request, Warm, Work
+from handful.engine.scheduler import Limits, Scheduler
+from handful.engine.segments import SegmentTree
+from handful.engine.stopping import TextState
+from handful.errors import BusyError, PromptTooLongError
+from handful.types import GenerationParameters
+
+
+def make_scheduler(budget: int = 16, slots: int = 200, running: int = 8, queued: int = 8) -> Scheduler:
+    limits = Limits(
+        max_batched_tokens=budget, max_running_requests=running, max_queued_requests=queued, num_slots=slots
+    )
+    return Scheduler(SegmentTree(Arena(slots)), limits)
+
+
+def generate(number: int, prompt: str, new: int = 4) -> Request:
+    goal = Generate(GenerationParameters(max_new_tokens=new), 0, TextState(lambda ids: "", ()))
+    return make(number, prompt, goal)
+
+
+def make(number: int, prompt: str, goal: Goal) -> Request:
+    return Request(number, tuple(prompt.encode()), goal)
+
+
+def run(scheduler: Scheduler, works: list[Work]) -> None:
+    """Play the engine's part: every request whose tail has been run draws a token."""
+    scheduler.advance(works)
+    for work in works:
+        request = work.request
+        if isinstance(request.goal, Generate) and request.num_tail_computed == len(request.tail):
+            request.tail.append(0)
+    scheduler.cache.check_integrity(scheduler.leases())
+
+
+def plan(works: list[Work]) -> list[tuple[int, int, int]]:
+    return [(work.request.id, work.first, work.count) for work in works]
+
+
+def test_a_prompt_runs_in_chunks_of_the_budget() -> None:
+    scheduler = make_scheduler(budget=4)
+    scheduler.add(generate(1, "abcdefghij"))
+    seen = []
+    for _ in range(4):
+        works = scheduler.schedule()
+        seen += plan(works)
+        run(scheduler, works)
+    assert seen == [(1, 0, 4), (1, 4, 4), (1, 8, 2), (1, 10, 1)]
+
+
+def test_requests_that_arrive_together_compute_a_common_start_once() -> None:
+    scheduler = make_scheduler(budget=100)
+    scheduler.add(generate(1, "prefix: one"))
+    scheduler.add(generate(2, "prefix: two"))
+    first = scheduler.schedule()
+    assert plan(first) == [(1, 0, 11)]
+    run(scheduler, first)
+    assert plan(scheduler.schedule()) == [(1, 11, 1), (2, 8, 3)]
+
+
+def test_the_same_prompt_twice_runs_only_its_last_token_again() -> None:
+    scheduler = make_scheduler(budget=100)
+    scheduler.add(generate(1, "same prompt"))
+    scheduler.add(generate(2, "same prompt"))
+    run(scheduler, scheduler.schedule())
+    assert plan(scheduler.schedule()) == [(1, 11, 1), (2, 10, 1)]
+
+
+def test_a_long_prefill_does_not_stall_a_text_that_is_being_written() -> None:
+    scheduler = make_scheduler(budget=4)
+    scheduler.add(generate(1, "ab", new=10))
+    run(scheduler, scheduler.schedule())
+    scheduler.add(generate(2, "x" * 40))
+    for _ in range(5):
+        works = scheduler.schedule()
+        assert (works[0].request.id, works[0].count) == (1, 1)
+        assert sum(work.count for work in works) == 4
+        run(scheduler, works)
+
+
+def test_when_a_writer_leaves_another_takes_its_segment_over() -> None:
+    scheduler = make_scheduler(budget=4)
+    one, two = generate(1, "a shared start"), generate(2, "a shared start")
+    scheduler.add(one)
+    run(scheduler, scheduler.schedule())
+    scheduler.add(two)
+    run(scheduler, scheduler.schedule())
+    scheduler.finish(one)
+    scheduler.cache.check_integrity(scheduler.leases())
+    assert plan(scheduler.schedule()) == [(2, 8, 4)]
+
+
+def test_a_finished_prompt_is_found_again() -> None:
+    scheduler = make_scheduler(budget=100)
+    one = generate(1, "the same start, one")
+    scheduler.add(one)
+    run(scheduler, scheduler.schedule())
+    scheduler.finish(one)
+    two = generate(2, "the same start, two")
+    scheduler.add(two)
+    assert plan(scheduler.schedule()) == [(2, 16, 3)]
+    assert two.num_cached_tokens == 16
+
+
+def test_memory_is_made_by_evicting_what_nobody_uses() -> None:
+    scheduler = make_scheduler(budget=100, slots=30)
+    for number in range(1, 9):
+        request = generate(number, chr(96 + number) * 15)
+        scheduler.add(request)
+        works = scheduler.schedule()
+        assert works
+        run(scheduler, works)
+        scheduler.finish(request)
+
+
+def test_a_pinned_prefix_survives_what_evicts_everything_else() -> None:
+    scheduler = make_scheduler(budget=100, slots=60)
+    warm = make(1, "pinned prefix ", Warm())
+    scheduler.add(warm)
+    run(scheduler, scheduler.schedule())
+    scheduler.finish(warm)
+    for number in range(2, 12):
+        other = generate(number, chr(96 + number) * 30)
+        scheduler.add(other)
+        run(scheduler, scheduler.schedule())
+        scheduler.finish(other)
+    last = generate(99, "pinned prefix and more")
+    scheduler.add(last)
+    scheduler.schedule()
+    assert last.num_cached_tokens == 14
+
+
+def test_a_request_waits_until_memory_for_all_of_it_is_free() -> None:
+    scheduler = make_scheduler(budget=100, slots=30)
+    one, two = generate(1, "a" * 15), generate(2, "b" * 15)
+    scheduler.add(one)
+    scheduler.add(two)
+    run(scheduler, scheduler.schedule())
+    assert [request.id for request in scheduler.running] == [1]
+    scheduler.finish(one)
+    assert plan(scheduler.schedule()) == [(2, 0, 15)]
+
+
+def test_a_request_that_could_never_fit_is_refused_with_the_counts() -> None:
+    scheduler = make_scheduler(slots=30)
+    with pytest.raises(PromptTooLongError, match=r"103 tokens .* at most 30"):
+        scheduler.check_fits(generate(1, "a" * 100))
+
+
+def test_a_full_queue_refuses() -> None:
+    scheduler = make_scheduler(queued=2)
+    scheduler.add(make(1, "a", Embed()))
+    scheduler.add(make(2, "b", Embed()))
+    with pytest.raises(BusyError, match="full"):
+        scheduler.add(make(3, "c", Embed()))
+
+
+def test_prompt_logprobs_read_nothing_from_the_cache() -> None:
+    scheduler = make_scheduler(budget=100)
+    one = generate(1, "the same prompt")
+    scheduler.add(one)
+    run(scheduler, scheduler.schedule())
+    goal = Generate(GenerationParameters(echo=True, logprobs=1), 0, TextState(lambda ids: "", ()))
+    two = make(2, "the same prompt", goal)
+    scheduler.add(two)
+    assert (2, 0, 15) in plan(scheduler.schedule())
+    assert two.num_cached_tokens == 0
