@@ -11,7 +11,7 @@ from typing import BinaryIO
 def show_progress(stream: BinaryIO | None, *, is_wanted: bool) -> Iterator[Callable[[int], None]]:
     """Gives a function to be called with the number of rows done. A file's progress is counted in bytes read."""
     if not is_wanted:
-        yield lambda num_rows: None
+        yield _ignore
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -29,6 +29,11 @@ def show_progress(stream: BinaryIO | None, *, is_wanted: bool) -> Iterator[Calla
             progress.update(bar, completed=position, rows=num_rows)
 
         yield advance
+
+
+def _ignore(num_rows: int) -> None:
+    """Progress that nobody watches."""
+    del num_rows
 
 
 def _size(stream: BinaryIO | None) -> int | None:

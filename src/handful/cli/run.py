@@ -167,6 +167,8 @@ def _answer(task: "Task", asked: RunOptions, streams: _Streams, tally: "Tally") 
     if first is None:
         return  # no model is loaded for nothing
     write = _writer(asked, streams.records)
+    if not asked.quiet and sys.stderr.isatty():
+        tell(f"loading {_model_name(task, asked)} ...")
     backend = open_backend(_model_name(task, asked), precision=asked.precision, device=asked.device)
     try:
         with show_progress(streams.stream, is_wanted=_wants_progress(asked)) as advance:
@@ -203,6 +205,9 @@ def _check_options(asked: RunOptions) -> None:
     for option, value in (("--column", asked.column), ("--format", asked.format)):
         if asked.texts and value is not None:
             raise InvalidParameterError(option, "is for files, not for texts as arguments.")
+    if asked.input is not None and asked.output is not None and asked.output.exists():
+        if asked.input.exists() and asked.input.samefile(asked.output):
+            raise InvalidParameterError("--output", "is the input itself.", fix="Choose another file.")
     if asked.overwrite and asked.output is None:
         raise InvalidParameterError("--overwrite", "needs --output.")
     if asked.json and asked.output is not None and asked.output.suffix.lower() == ".csv":

@@ -1,4 +1,4 @@
-"""The work of `handful run`: rows in, records out, in order, a batch at a time; nothing of it lives longer than that."""
+"""The work of `handful run`: rows in, records out, in order, a batch at a time, in constant memory."""
 
 import hashlib
 import itertools

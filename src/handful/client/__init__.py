@@ -1,1 +1,6 @@
 """The client: protocol logic once, without I/O; thin blocking and async drivers."""
+
+from handful.client.awaiting import AsyncClient
+from handful.client.blocking import Client
+
+__all__ = ["AsyncClient", "Client"]

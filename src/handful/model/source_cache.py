@@ -84,7 +84,7 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; the kernel lets go of it when the process dies. The file stays: removing it would race."""
+    """Hold an exclusive lock, which dies with the process. The file stays: removing it would race."""
     with path.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

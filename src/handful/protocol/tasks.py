@@ -14,6 +14,7 @@ from handful.protocol.fields import MAX_TEXTS, null_is_unset
 from handful.protocol.payload import parse_request
 from handful.protocol.problems import validate
 from handful.protocol.text_generation import TextGenerationOptions
+from handful.types import FinishReason
 
 Query = str | dict[str, str]
 MAX_QUERY_FIELDS = 64
@@ -68,6 +69,20 @@ class TaskRequest(BaseModel):
     def num_characters(self) -> int:
         """Characters of all texts together."""
         return sum(count_characters(query) for query in self.queries)
+
+
+class WirePrediction(BaseModel):
+    """One prediction of an answer, as `handful.task.predict.Prediction.to_dict` writes it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    input: Query
+    prediction: str
+    probabilities: dict[str, float] | None = None
+    completion: str | None = None
+    finish_reason: FinishReason | None = None
+    num_prompt_tokens: int = 0
+    dropped_examples: int = 0
 
 
 def count_characters(value: Any) -> int:

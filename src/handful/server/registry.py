@@ -4,7 +4,6 @@ Names are looked up, never resolved: no request makes the server read a path or 
 """
 
 import asyncio
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,10 +12,10 @@ from typing import Protocol
 
 from handful.backend import AsyncBackend
 from handful.errors import EngineError, HandfulError, InvalidInputError, NotFoundError, NotReadyError
+from handful.protocol.names import check_name
 from handful.server.errors import fault
 from handful.types import ModelInfo
 
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 HELD_NOT_READY_S = 0.5
 """How long a 503 is held back: some clients send again at once, for ever."""
 STALLED_S = 60.0
@@ -186,12 +185,3 @@ def _load(entry: ModelEntry) -> None:
         entry.failure = error
     except Exception as error:  # noqa: BLE001 - a thread's last resort; `fault` logs it, and the server says 500
         entry.failure = fault(error)
-
-
-def check_name(kind: str, name: str) -> None:
-    """Refuse a name that couldn't stand in a route. Raises InvalidInputError."""
-    if not NAME_PATTERN.fullmatch(name):
-        raise InvalidInputError(
-            f"{name!r} can't be the name of a {kind}.",
-            fix="Names are letters, digits, dot, dash and underscore, with at most one slash between two of them.",
-        )

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from handful.errors import NotFoundError
-from handful.server.registry import NAME_PATTERN, ModelRegistry, ModelSource, ServedModel
+from handful.protocol.names import NAME_PATTERN
+from handful.server.registry import ModelRegistry, ModelSource, ServedModel
 from handful.server.task_registry import ServedTask, TaskRegistry
 from handful.task.task import Task
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from handful.backend import AsyncBackend
 from handful.errors import HandfulError, InvalidInputError, NotFoundError
-from handful.server.registry import check_name
+from handful.protocol.names import check_name
 from handful.task.fit import Fitter
 from handful.task.render import prefix
 from handful.task.task import Task

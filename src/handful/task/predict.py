@@ -4,9 +4,9 @@ The three verbs are written once, without I/O. `predict` drives them over a `Bac
 `AsyncBackend`. Closed tasks are scored (no decoding); open ones are generated.
 """
 
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from handful.backend import AsyncBackend, Backend
 from handful.errors import InvalidInputError, PromptTooLongError
@@ -119,7 +119,7 @@ def predict(task: Task, backend: Backend, inputs: Sequence[Input]) -> list[Predi
     plans: list[Plan] = []
     for index, given in enumerate(inputs):
         try:
-            plans.append(_plan_now(fitter, backend, given))
+            plans.append(count_now(plan(fitter, given), backend.count_tokens))
         except (InvalidInputError, PromptTooLongError) as error:
             raise type(error)(f"Input {index + 1} of {len(inputs)}: {error.message}", fix=error.fix) from None
     warn_of_dropped(task, (planned.fit.num_dropped for planned in plans))
@@ -135,7 +135,7 @@ def predict_each(fitter: Fitter, backend: Backend, inputs: Sequence[Input]) -> l
     plans: dict[int, Plan] = {}
     for index, given in enumerate(inputs):
         try:
-            plans[index] = _plan_now(fitter, backend, given)
+            plans[index] = count_now(plan(fitter, given), backend.count_tokens)
         except (InvalidInputError, PromptTooLongError) as error:
             outcomes[index] = error
     for index, outcome in zip(plans, _answer_each(fitter.task, backend, list(plans.values())), strict=True):
@@ -164,15 +164,18 @@ def _answer(task: Task, backend: Backend, plans: Sequence[Plan]) -> list[Predict
     return [read_generation(planned, generation) for planned, generation in zip(plans, generations, strict=True)]
 
 
-def _plan_now(fitter: Fitter, backend: Backend, given: Input) -> Plan:
-    planning = plan(fitter, given)
+Result = TypeVar("Result")
+
+
+def count_now(asking: Generator[str, int, Result], count: Callable[[str], int]) -> Result:
+    """Run a generator that asks for token counts to its end, counting with `count`."""
     try:
-        text = next(planning)
+        text = next(asking)
         while True:
-            text = planning.send(backend.count_tokens(text))
+            text = asking.send(count(text))
     except StopIteration as finished:
-        planned: Plan = finished.value
-        return planned
+        result: Result = finished.value
+        return result
 
 
 async def apredict(task: Task, backend: AsyncBackend, given: Input, *, fitter: Fitter | None = None) -> Prediction:

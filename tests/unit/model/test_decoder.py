@@ -1,17 +1,18 @@
 """Every native family computes what Transformers computes: float32, logits within 1e-4, on 600 tokens."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from tests.unit.model.naive_attention import NaiveCache, naive_logits, run_step
+from tests.unit.model.tiny_models import FAMILIES, VARIANTS, checkpoint, random_tokens, reference, reference_logits
 from torch import Tensor
 
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
-from tests.unit.model.naive_attention import NaiveCache, naive_logits, run_step
-from tests.unit.model.tiny_models import FAMILIES, VARIANTS, checkpoint, random_tokens, reference, reference_logits
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
@@ -80,17 +81,11 @@ def test_prefill_and_decoding_share_a_step(variant: str) -> None:
 def test_a_window_matters_beyond_its_length(variant: str) -> None:
     decoder = decoder_of(variant)
     unlimited = load_from(checkpoint(variant))
-    unlimited.spec = spec_without_windows(decoder)
+    unlimited.spec = replace(decoder.spec, windows=(None,) * decoder.spec.num_layers)
     window = min(w for w in decoder.spec.windows if w is not None)
     found = naive_logits(unlimited, random_tokens(600))
     assert_close(found[:window], expected(variant)[:window])
     assert (found[-1] - expected(variant)[-1]).abs().max().item() > 100 * TOLERANCE
-
-
-def spec_without_windows(decoder: Decoder) -> "object":
-    from dataclasses import replace
-
-    return replace(decoder.spec, windows=(None,) * decoder.spec.num_layers)
 
 
 @pytest.mark.parametrize("variant", FAMILIES)

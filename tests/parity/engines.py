@@ -1,0 +1,104 @@
+"""Engines over tiny random models, run to the end without threads: what the parity tests are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+
+from handful.engine.arena import Arena
+from handful.engine.engine import Engine
+from handful.engine.events import Completed, Event, Failed, PromptRead, Scored, TokenDrawn
+from handful.engine.labels import LabelTrie
+from handful.engine.request import Generate, Request, ScoreLabels
+from handful.engine.runner import Runner
+from handful.engine.scheduler import Limits, Scheduler
+from handful.engine.segments import NaiveCache, SegmentTree
+from handful.engine.stopping import TextState
+from handful.model.checkpoint import Checkpoint, read_config
+from handful.model.decoder import Decoder
+from handful.model.families import spec_from_config
+from handful.types import GenerationParameters
+from tests.unit.model.tiny_models import checkpoint
+
+
+@cache
+def decoder(variant: str) -> Decoder:
+    """A tiny model in handful's own decoder, float32."""
+    folder = checkpoint(variant)
+    with Checkpoint(folder) as weights:
+        return Decoder.load(spec_from_config(read_config(folder)), weights, torch.float32, torch.device("cpu"))
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How an engine is set up: sharing or not, and how many tokens a step."""
+
+    share: bool = True
+    budget: int = 512
+    slots: int = 20_000
+
+
+def engine(variant: str, setup: Setup | None = None) -> Engine:
+    """An engine with nothing in its cache."""
+    chosen = setup or Setup()
+    arena = Arena(chosen.slots)
+    limits = Limits(
+        max_batched_tokens=chosen.budget, max_running_requests=128, max_queued_requests=1000, num_slots=chosen.slots
+    )
+    cache_ = SegmentTree(arena) if chosen.share else NaiveCache(arena)
+    return Engine(Runner(decoder(variant), chosen.slots), Scheduler(cache_, limits), frozenset())
+
+
+def run(made: Engine) -> list[Event]:
+    """Steps until nothing is left; ownership is recounted after every step."""
+    events: list[Event] = []
+    while made.has_work:
+        events += made.step()
+        made.check_integrity()
+    for event in events:
+        if isinstance(event, Failed):
+            raise event.error
+    return events
+
+
+def greedy(made: Engine, prompts: Sequence[Sequence[int]], num_new_tokens: int = 8) -> list[list[int]]:
+    """The greedy continuations of prompts that are handed in together."""
+    parameters = GenerationParameters(max_new_tokens=num_new_tokens)
+    return generate(made, prompts, [parameters] * len(prompts))
+
+
+def generate(
+    made: Engine, prompts: Sequence[Sequence[int]], parameters: Sequence[GenerationParameters]
+) -> list[list[int]]:
+    """The tokens generated for prompts that are handed in together, each with its own parameters."""
+    requests = []
+    for number, (prompt, wanted) in enumerate(zip(prompts, parameters, strict=True)):
+        goal = Generate(wanted, wanted.seed or 0, TextState(lambda ids: "", ()))
+        requests.append(Request(number, tuple(prompt), goal))
+        made.add(requests[-1])
+    events = run(made)
+    assert sum(isinstance(event, Completed) for event in events) == len(prompts)
+    assert sum(isinstance(event, TokenDrawn) for event in events) == sum(len(r.output) for r in requests)
+    return [request.output for request in requests]
+
+
+def prompt_logprobs(made: Engine, prompt: Sequence[int]) -> list[float]:
+    """Log-probability of every prompt token but the first."""
+    parameters = GenerationParameters(max_new_tokens=0, echo=True, logprobs=0)
+    made.add(Request(0, tuple(prompt), Generate(parameters, 0, TextState(lambda ids: "", ()))))
+    reads = [event for event in run(made) if isinstance(event, PromptRead)]
+    return [s.logprob for read in reads for s in read.sampled if s.logprob is not None]
+
+
+def score(made: Engine, prompt: Sequence[int], labels: Sequence[Sequence[int]]) -> list[float]:
+    """Log-probability of every label behind the prompt."""
+    made.add(Request(0, tuple(prompt), ScoreLabels(LabelTrie.build(labels))))
+    found = [event for event in run(made) if isinstance(event, Scored)]
+    assert len(found) == 1
+    return list(found[0].logprobs)
+
+
+def sampled(seed: int) -> GenerationParameters:
+    """Sampling parameters that make use of everything."""
+    return replace(GenerationParameters(max_new_tokens=8, temperature=0.9, top_k=40, top_p=0.95), seed=seed)

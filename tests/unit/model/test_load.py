@@ -1,0 +1,78 @@
+"""From a folder to a model that runs, and what it says of itself."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tests.unit.model.naive_attention import naive_logits
+from tests.unit.model.tiny_models import checkpoint, random_tokens, reference, reference_logits
+
+from handful.errors import CheckpointError
+from handful.model.families import NotNativeError
+from handful.model.load import load_model
+from handful.model.source import ModelFiles
+
+
+def files_of(folder: Path) -> ModelFiles:
+    return ModelFiles(name="tiny", folder=folder, source="a test", revision="r1")
+
+
+def changed_copy(folder: Path, to: Path, **values: object) -> Path:
+    shutil.copytree(folder, to)
+    config = json.loads((folder / "config.json").read_text())
+    (to / "config.json").write_text(json.dumps(config | values))
+    return to
+
+
+def test_a_loaded_model_answers_as_transformers_does() -> None:
+    loaded = load_model(files_of(checkpoint("gpt_neo")), "float32", "cpu")
+    tokens = random_tokens(50)
+    assert torch.allclose(naive_logits(loaded.decoder, tokens), reference_logits("gpt_neo", tokens), atol=1e-4)
+
+
+def test_the_info_says_what_the_model_is() -> None:
+    loaded = load_model(files_of(checkpoint("llama")), "bfloat16", "cpu")
+    info = loaded.info
+    assert (info.name, info.architecture, info.engine) == ("tiny", "llama", "native")
+    assert (info.precision, info.device) == ("bfloat16", "cpu")
+    assert (info.source, info.revision) == ("a test", "r1")
+    assert info.num_parameters == sum(parameter.numel() for parameter in reference("llama").parameters())
+    assert info.weight_bytes == 2 * info.num_parameters
+    assert (info.context_length, info.vocab_size, info.hidden_size, info.num_layers) == (640, 320, 48, 3)
+
+
+def test_the_tokenizer_comes_with_it() -> None:
+    loaded = load_model(files_of(checkpoint("llama")), "float32", "cpu")
+    assert loaded.tokenizer.decode(loaded.tokenizer.encode("the review")) == "the review"
+    assert set(loaded.tokenizer.eos_token_ids) == {0}
+
+
+def test_a_configuration_of_another_model_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    folder = changed_copy(checkpoint("llama"), tmp_path / "other", hidden_size=54)
+    with pytest.raises(CheckpointError, match=r"embed_tokens\.weight has shape \[320, 48\]; expected \[320, 54\]"):
+        load_model(files_of(folder), "float32", "cpu")
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
+    folder = changed_copy(checkpoint("llama"), tmp_path / "cut")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        load_model(files_of(folder), "float32", "cpu")
+
+
+def test_a_family_that_is_not_native_is_refused_by_its_name(tmp_path: Path) -> None:
+    folder = changed_copy(checkpoint("llama"), tmp_path / "other", model_type="bloom")
+    with pytest.raises(NotNativeError, match="bloom"):
+        load_model(files_of(folder), "float32", "cpu")
+
+
+def test_a_loaded_model_outlives_its_files(tmp_path: Path) -> None:
+    folder = changed_copy(checkpoint("gpt2"), tmp_path / "gone")
+    loaded = load_model(files_of(folder), "float32", "cpu")
+    tokens = random_tokens(20)
+    before = naive_logits(loaded.decoder, tokens)
+    shutil.rmtree(folder)
+    assert torch.equal(naive_logits(loaded.decoder, tokens), before)

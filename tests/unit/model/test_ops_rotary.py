@@ -1,0 +1,65 @@
+"""Rotary positions against the definition: a pair of dimensions turns by position times frequency."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from handful.model.ops.rotary import half_order, inverse_frequencies, rotate, rotation_at
+from handful.model.spec import LinearScaling, Llama3Scaling, Rotary
+
+
+def rotated(x: Tensor, positions: Tensor, rotary: Rotary) -> Tensor:
+    frequencies, factor = inverse_frequencies(rotary)
+    return rotate(x, rotation_at(positions, frequencies, factor, x.shape[-1], x.dtype))
+
+
+def test_position_zero_turns_nothing() -> None:
+    x = torch.randn(1, 2, 8)
+    assert torch.equal(rotated(x, torch.tensor([0]), Rotary(10_000.0, 8)), x)
+
+
+def test_a_pair_turns_by_position_times_frequency() -> None:
+    x = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+    found = rotated(x, torch.tensor([3]), Rotary(100.0, 4))
+    assert torch.allclose(found, torch.tensor([[[math.cos(3), 0.0, math.sin(3), 0.0]]]))
+    slow = rotated(x.roll(1, -1), torch.tensor([3]), Rotary(100.0, 4))
+    assert torch.allclose(slow, torch.tensor([[[0.0, math.cos(0.3), 0.0, math.sin(0.3)]]]))
+
+
+def test_dimensions_past_the_rotated_ones_stay() -> None:
+    x = torch.randn(3, 2, 10)
+    found = rotated(x, torch.tensor([5, 6, 7]), Rotary(10_000.0, 4))
+    assert torch.equal(found[..., 4:], x[..., 4:])
+    assert not torch.equal(found[..., :4], x[..., :4])
+
+
+def test_scores_depend_on_the_distance_only() -> None:
+    q, k = torch.randn(1, 1, 8), torch.randn(1, 1, 8)
+    rotary = Rotary(50.0, 8)
+
+    def score(at_q: int, at_k: int) -> float:
+        turned_q = rotated(q, torch.tensor([at_q]), rotary)
+        return (turned_q * rotated(k, torch.tensor([at_k]), rotary)).sum().item()
+
+    assert score(9, 4) == pytest.approx(score(105, 100), abs=1e-4)
+    assert score(9, 4) != pytest.approx(score(9, 5), abs=1e-4)
+
+
+def test_neighbouring_pairs_are_laid_half_a_head_apart() -> None:
+    assert half_order(8, 6).tolist() == [0, 2, 4, 1, 3, 5, 6, 7]
+
+
+def test_linear_scaling_divides_positions() -> None:
+    x = torch.randn(1, 1, 8)
+    scaled = rotated(x, torch.tensor([12]), Rotary(100.0, 8, scaling=LinearScaling(4.0)))
+    assert torch.allclose(scaled, rotated(x, torch.tensor([3]), Rotary(100.0, 8)), atol=1e-6)
+
+
+def test_llama3_scaling_keeps_short_waves_and_stretches_long_ones() -> None:
+    plain, _ = inverse_frequencies(Rotary(500_000.0, 64))
+    scaled, _ = inverse_frequencies(Rotary(500_000.0, 64, scaling=Llama3Scaling(8.0, 1.0, 4.0, 8192)))
+    assert scaled[0] == plain[0]
+    assert torch.allclose(scaled[-1], plain[-1] / 8)
+    assert ((scaled <= plain) & (scaled >= plain / 8 * 0.999)).all()
