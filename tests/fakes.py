@@ -44,9 +44,11 @@ class FakeBackend:
         self,
         *,
         context_length: int = 4096,
+        bytes_per_token: int = 1,
         answer: Callable[[str], str] = shout_last_input,
         logprob: Callable[[str, str], float] = hashed_logprob,
     ) -> None:
+        self.bytes_per_token = bytes_per_token
         self.answer = answer
         self.logprob = logprob
         self.calls: list[tuple[str, int]] = []
@@ -96,9 +98,12 @@ class FakeBackend:
         return np.array(rows, dtype=np.float32).reshape(len(texts), HIDDEN_SIZE)
 
     def count_tokens(self, text: str) -> int:
-        """The number of bytes."""
+        """The number of bytes, or of groups of `bytes_per_token` of them."""
         self.counted.append(text)
-        return len(text.encode())
+        return self._num_tokens(text)
+
+    def _num_tokens(self, text: str) -> int:
+        return -(-len(text.encode()) // self.bytes_per_token)
 
     def pin(self, prefix: str) -> None:
         """Remember that `prefix` was pinned."""
@@ -128,7 +133,7 @@ class FakeBackend:
         return Generation((Completion(text, reason, stop, tokens),), num_prompt_tokens)
 
     def _score(self, prompt: str, continuations: Sequence[str]) -> Score:
-        num_tokens = tuple(len(text.encode()) for text in continuations)
+        num_tokens = tuple(self._num_tokens(text) for text in continuations)
         num_prompt_tokens = self._admit(prompt, max(num_tokens))
         return Score(tuple(self.logprob(prompt, text) for text in continuations), num_tokens, num_prompt_tokens)
 
@@ -136,7 +141,7 @@ class FakeBackend:
         if not prompt:
             raise InvalidInputError("A prompt is empty.")
         self.prompts.append(prompt)
-        num_tokens = len(prompt.encode())
+        num_tokens = self._num_tokens(prompt)
         if num_tokens + num_new_tokens > self.info.context_length:
             raise PromptTooLongError(f"{num_tokens} + {num_new_tokens} tokens are more than fit.")
         return num_tokens

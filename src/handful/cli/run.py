@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TaskArgument = Annotated[
     str | None, typer.Argument(metavar="TASK", help="A task file, such as examples/sentiment.yaml.")
 ]
-TextsArgument = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="The texts to predict.")]
+TextsArgument = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="The texts to predict.")]
 InputOption = Annotated[
     Path | None, typer.Option("--input", "-i", help="A txt, CSV or JSONL file; - is standard input.")
 ]
@@ -84,17 +84,17 @@ def run(
 
     Two texts:
 
-        handful run examples/sentiment.yaml "What a joy." "I left before the end."
+        handful run examples/sentiment.yaml "What a joy." "I left early."
 
-    A file, a text a line, to a file. If it is interrupted, the same command continues:
+    A file with a text a line, to a file. If it is interrupted, the same command continues:
 
-        handful run examples/sentiment.yaml --input reviews.txt --output answers.jsonl
+        handful run sentiment.yaml --input reviews.txt --output answers.jsonl
 
-    A pipe, a column of a CSV, JSON for other programs:
+    A column of a CSV, or a pipe, and JSON for other programs:
 
-        cat reviews.txt | handful run examples/sentiment.yaml --json | jq .prediction
+        handful run topic.yaml --input news.csv --column headline
 
-        handful run examples/topic.yaml --input news.csv --column headline
+        cat reviews.txt | handful run sentiment.yaml --json | jq .prediction
 
     Put -- before texts that start with a hyphen. A row that can't be answered becomes a record with an error; the
     others are answered, and the exit code is 1.
@@ -205,9 +205,9 @@ def _check_options(asked: RunOptions) -> None:
     for option, value in (("--column", asked.column), ("--format", asked.format)):
         if asked.texts and value is not None:
             raise InvalidParameterError(option, "is for files, not for texts as arguments.")
-    if asked.input is not None and asked.output is not None and asked.output.exists():
-        if asked.input.exists() and asked.input.samefile(asked.output):
-            raise InvalidParameterError("--output", "is the input itself.", fix="Choose another file.")
+    source, target = _input_path(asked), asked.output
+    if source is not None and target is not None and source.exists() and target.exists() and source.samefile(target):
+        raise InvalidParameterError("--output", "is the input itself.", fix="Choose another file.")
     if asked.overwrite and asked.output is None:
         raise InvalidParameterError("--overwrite", "needs --output.")
     if asked.json and asked.output is not None and asked.output.suffix.lower() == ".csv":

@@ -113,7 +113,7 @@ def _llama(keys: Keys) -> dict[str, Any]:
     if keys.get("attention.sliding_window"):
         window = {"sliding_window": keys.size("attention.sliding_window")}
         return _llama_like(keys, "mistral", "MistralForCausalLM") | window
-    return _llama_like(keys, "llama", "LlamaForCausalLM") | {"attention_bias": False, "mlp_bias": False}
+    return _llama_like(keys, "llama", "LlamaForCausalLM")
 
 
 def _qwen2(keys: Keys) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def _complete_config(config: dict[str, Any], file: GgufFile, tokenizer: GgufToke
     config |= {"bos_token_id": tokenizer.bos_token_id, **_end_tokens(tokenizer)}
     if config["model_type"] == "llama":
         config["attention_bias"] = "blk.0.attn_q.bias" in file.tensors
+        config["mlp_bias"] = "blk.0.ffn_gate.bias" in file.tensors
     if _ROPE_FACTORS in file.tensors:
         config["rope_scaling"] = _llama3_scaling(file, config)
 

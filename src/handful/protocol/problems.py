@@ -53,7 +53,8 @@ def _hint(location: tuple[int | str, ...], schema: type[BaseModel]) -> str:
         inner = _schema_at(here, (name,))
         if inner is not here and key in inner.model_fields:
             return f"It belongs under `{name}`."
-    return "Known here: " + ", ".join(f"`{name}`" for name in here.model_fields) + "."
+    usable = [name for name, field in here.model_fields.items() if not (field.description or "").startswith("Refused:")]
+    return "Known here: " + ", ".join(f"`{name}`" for name in usable) + "."
 
 
 def _schema_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:

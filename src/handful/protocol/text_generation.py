@@ -66,10 +66,10 @@ class TextGenerationParameters(BaseModel):
     top_n_tokens: int | None = Field(default=None, description="With `details`: most probable tokens at each place.")
     truncate: Any = Field(default=None, description="Refused: nothing of a prompt is cut silently.")
     watermark: bool = Field(default=False, description="Refused when true.")
-    adapter_id: Any = Field(default=None, description="Refused.")
-    grammar: Any = Field(default=None, description="Refused.")
-    min_length: Any = Field(default=None, description="Refused; use min_new_tokens.")
-    max_length: Any = Field(default=None, description="Refused; use max_new_tokens.")
+    adapter_id: Any = Field(default=None, description="Refused: not supported.")
+    grammar: Any = Field(default=None, description="Refused: not supported.")
+    min_length: Any = Field(default=None, description="Refused: use min_new_tokens.")
+    max_length: Any = Field(default=None, description="Refused: use max_new_tokens.")
 
     @property
     def stops(self) -> tuple[str, ...]:

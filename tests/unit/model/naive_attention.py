@@ -31,7 +31,7 @@ class NaiveAttention:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q `[N, H, D]`, k and v `[N, Hkv, D]` -> `[N, H, D]`."""
         outs = []
-        parts = (x.split(self._counts) for x in (q, k, v))
+        parts = (torch.split(x, self._counts) for x in (q, k, v))
         for cache, (queries, keys, values) in zip(self._caches, zip(*parts, strict=True), strict=True):
             cache.keys[layer] = torch.cat((cache.keys[layer].to(keys.dtype), keys))
             cache.values[layer] = torch.cat((cache.values[layer].to(values.dtype), values))
@@ -63,7 +63,7 @@ def run_step(decoder: Decoder, caches: list[NaiveCache], parts: list[Tensor]) ->
         logits = decoder.logits(decoder.final_norm(hidden))
     for cache, count in zip(caches, counts, strict=True):
         cache.length += count
-    return list(logits.split(counts))
+    return list(torch.split(logits, counts))
 
 
 def naive_logits(decoder: Decoder, tokens: Tensor) -> Tensor:

@@ -1,0 +1,58 @@
+# make demo    install into .venv, get the default model, see few-shot predictions
+# make test    install what the tests need and run them
+# make check   ruff, mypy --strict, import-linter
+# make serve   the HTTP server on 127.0.0.1:8000
+# make bench   handful against Transformers on the reference workload
+.DEFAULT_GOAL := help
+.PHONY: help demo test check serve bench clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "handful needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make PYTHON=python3.12 demo"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing. On Debian or Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch alone and pinned with == first: any other wording makes pip take a build with gigabytes of GPU packages.
+$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing handful into $(VENV) (torch is large; a minute or two)"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.runtime
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	@$(PIP) --editable '.[test,check]'
+	@touch $@
+
+demo: $(VENV)/.runtime
+	@$(BIN)/python examples/demo.py
+
+serve: $(VENV)/.runtime
+	@$(BIN)/handful serve
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.test
+	@$(BIN)/python benchmarks/generate.py --against transformers
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
