@@ -53,7 +53,7 @@ def tell(line: str) -> None:
 def _pieces(record: Record, width: int | None) -> Pieces:
     """A record as styled text. `width` cuts the input's line, which is only a reminder, to a terminal's width."""
     given = record["input"]
-    shown = given if isinstance(given, str) else "  ".join(f"{name}: {value}" for name, value in given.items())
+    shown = given if isinstance(given, str) else ", ".join(f"{name}: {value}" for name, value in given.items())
     shown = harmless(" ".join(shown.split()))
     if width is not None and len(shown) > width:
         shown = shown[: max(width - 1, 1)] + "…"

@@ -52,6 +52,8 @@ def prompt(
         return
     whole = shown["prompt"]
     print(harmless(whole) if sys.stdout.isatty() else whole)
+    sys.stdout.flush()
+    print(file=sys.stderr)  # where both streams are one terminal, the counts stand apart
     for key, meaning in _MEANINGS.items():
         print(f"{shown[key]:>7}  {meaning}", file=sys.stderr)
 

@@ -30,9 +30,7 @@ InputOption = Annotated[
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write there: CSV if it ends in .csv, else JSONL. Continues.")
 ]
-ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="A name, Hub id, folder, .gguf file or server URL.")
-]
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A name, Hub id, folder or .gguf file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 PrecisionOption = Annotated[
     Precision | None, typer.Option(help="float32 is exact; auto takes the fastest that is safe.")
@@ -182,18 +180,13 @@ def _answer(task: "Task", asked: RunOptions, streams: _Streams, tally: "Tally") 
 
 
 def open_backend(name: str, *, precision: Precision | None, device: Device | None) -> "Backend":
-    """The model `name`: a server behind a URL, or one that runs in this process."""
+    """Load the model `name` into this process. The one place where `run` gets its model."""
     from handful.errors import InvalidParameterError
-
-    if name.startswith(("http://", "https://")):
-        from handful.client import Client
-
-        for option, value in (("--precision", precision), ("--device", device)):
-            if value is not None:
-                raise InvalidParameterError(option, "is for the server to choose when --model is a URL.")
-        return Client(name)
     from handful.local import load
 
+    if name.startswith(("http://", "https://")):
+        fix = "To ask a server, use handful.Client(url).predict(task_name, texts)."
+        raise InvalidParameterError("--model", "can't be a URL: `run` uses a model on this machine.", fix=fix)
     return load(name, precision=precision, device=device)
 
 

@@ -1,7 +1,7 @@
 """What a client asks and how it reads the answers, without I/O."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -42,8 +42,8 @@ def prediction(task: str, inputs: Input | Inputs) -> Call:
 
 def refuse_several(parameters: Mapping[str, Any]) -> None:
     """Refuse parameters whose answer is more than one text for each prompt."""
-    for name in ("num_return_sequences", "details"):
-        if parameters.get(name) not in (None, False, 1):
+    for name, single in (("num_return_sequences", 1), ("details", False)):
+        if parameters.get(name, single) not in (None, single):
             raise InvalidParameterError(name, "answers with more than a text.", fix="Call `generations` instead.")
 
 
@@ -69,9 +69,11 @@ class StreamReader:
         self._parser = EventParser()
         self._is_complete = False
 
-    def feed(self, chunk: bytes) -> list[str]:
-        """The texts that `chunk` completes. Raises the error that an event stands for."""
-        return [text for event in self._parser.feed(chunk) if (text := self._text(event.data))]
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """The texts that `chunk` completes, then the error that an event stands for, raised in its place."""
+        for event in self._parser.feed(chunk):
+            if text := self._text(event.data):
+                yield text
 
     def finish(self) -> None:
         """To be called when the connection closed. Raises RemoteError where the last event never came."""

@@ -75,8 +75,8 @@ class Job(Generic[Answer]):
         return self.answer()
 
 
-class ScoreJob(Job[tuple[float, ...]]):
-    """Log-probabilities of some continuations behind one prompt. One request."""
+class ScoreJob(Job[tuple[tuple[float, ...], int]]):
+    """Log-probabilities of some continuations behind one prompt, and how much of the prompt was cached. One request."""
 
     logprobs: tuple[float, ...] = ()
 
@@ -85,9 +85,9 @@ class ScoreJob(Job[tuple[float, ...]]):
         if isinstance(event, Scored):
             self.logprobs = event.logprobs
 
-    def answer(self) -> tuple[float, ...]:
+    def answer(self) -> tuple[tuple[float, ...], int]:
         """See `Job.answer`."""
-        return self.logprobs
+        return self.logprobs, self.requests[0].num_cached_tokens
 
 
 class EmbedJob(Job[NDArray[np.float32]]):

@@ -228,12 +228,16 @@ class ScorePlan:
             partial(model.score_job, head, tails) for tails, head, _ in groups
         ]
 
-    def read(self, answers: Sequence[tuple[float, ...]]) -> Score:
+    def read(self, answers: Sequence[tuple[tuple[float, ...], int]]) -> Score:
         """The score from the jobs' answers, in the order of `makers`."""
-        logprobs: dict[int, tuple[float, int]] = {}
-        for (tails, _, members), values in zip(self._groups, answers, strict=True):
-            for i, tail, value in zip(members, tails, values, strict=True):
-                logprobs[i] = (value, len(tail))
-        ordered = [logprobs[i] for i in range(len(logprobs))]
-        num_prompt_tokens = max(len(head) for _, head, _ in self._groups)
-        return Score(tuple(value for value, _ in ordered), tuple(count for _, count in ordered), num_prompt_tokens)
+        found: dict[int, tuple[float, int]] = {}
+        for (tails, _, members), (logprobs, _) in zip(self._groups, answers, strict=True):
+            for i, tail, value in zip(members, tails, logprobs, strict=True):
+                found[i] = (value, len(tail))
+        ordered = [found[i] for i in range(len(found))]
+        return Score(
+            logprobs=tuple(value for value, _ in ordered),
+            num_tokens=tuple(count for _, count in ordered),
+            num_prompt_tokens=max(len(head) for _, head, _ in self._groups),
+            num_cached_tokens=min(num_cached for _, num_cached in answers),
+        )

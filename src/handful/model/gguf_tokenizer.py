@@ -83,7 +83,7 @@ class GgufTokenizer:
         return config
 
     def _byte_level(self) -> Tokenizer:
-        pre = self._metadata.get("tokenizer.ggml.pre", "gpt-2")
+        pre = str(self._metadata.get("tokenizer.ggml.pre", "gpt-2"))
         merges = [tuple(merge.split(" ")) for merge in self._strings("tokenizer.ggml.merges")]
         if any(len(pair) != 2 for pair in merges):
             raise CheckpointError("a merge of its tokenizer is not two tokens", fix=FIX)
@@ -181,14 +181,14 @@ class GgufTokenizer:
         return value
 
 
-def _word_cutter(pre: Value) -> Any:
+def _word_cutter(pre: str) -> Any:
     """The pre-tokenizer that a GGUF file names, or CheckpointError for one that isn't known."""
     if pre in _PLAIN:
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     if pre in _SINGLE_DIGITS:
         digits = pre_tokenizers.Digits(individual_digits=True)
         return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    if isinstance(pre, str) and pre in _REGEXES:
+    if pre in _REGEXES:
         cut = pre_tokenizers.Split(Regex(_REGEXES[pre]), behavior="isolated")
         return pre_tokenizers.Sequence([cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     known = ", ".join(sorted(_PLAIN | _SINGLE_DIGITS | set(_REGEXES)))

@@ -3,18 +3,18 @@
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes import FakeBackend
 
 from handful.cli import run as run_command
 from handful.cli.main import main
 from handful.cli.records import sidecar_path
 from handful.errors import EngineError
-from tests.fakes import FakeBackend
 
 OPEN_TASK = "name: shout\ninput: 'Say: {text}'\noutput: 'Loud: {output}'\nparameters: {max_new_tokens: 30}\n"
 CLOSED_TASK = "name: mood\ninput: 'Say: {text}'\nlabels: [good, bad]\n"
@@ -71,13 +71,13 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     made = Shell(tmp_path, monkeypatch, capsys)
     made.write("shout.yaml", OPEN_TASK)
     made.write("mood.yaml", CLOSED_TASK)
     made.write("pair.yaml", PAIR_TASK)
     monkeypatch.chdir(tmp_path)
-    yield made
+    return made
 
 
 def test_texts_are_answered_in_order_as_json(shell: Shell) -> None:

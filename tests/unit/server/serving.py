@@ -54,7 +54,7 @@ class FakeModel:
     statistics: FakeStats = field(default_factory=FakeStats)
     is_closed: bool = False
 
-    info = ModelInfo("fake", "fake", "native", 1, 100, 10, 4, 1, "float32", "cpu", revision="abc123")
+    info = ModelInfo("fake", "fake", "native", 1, 10_000, 10, 4, 1, "float32", "cpu", revision="abc123")
 
     def load(self) -> "FakeModel":
         time.sleep(self.load_s)
@@ -150,7 +150,7 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 async def until(condition: Any) -> None:
     """Wait until `condition()` holds."""
-    while not condition():  # noqa: ASYNC110 - what is waited for has no event
+    while not condition():
         await asyncio.sleep(0.002)
 
 

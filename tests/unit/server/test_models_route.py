@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.unit.server.serving import FakeModel, ask, client_of, run, state_with
 
 from handful.errors import EngineError, PromptTooLongError, RequestTimeoutError
 from handful.protocol.sse import EventParser
 from handful.server.limits import Limits
-from tests.unit.server.serving import FakeModel, ask, client_of, run, state_with
 
 
 def body(inputs: object = "Hello", stream: bool = False, **parameters: Any) -> bytes:

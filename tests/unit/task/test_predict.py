@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+from tests.fakes import AsyncFakeBackend, FakeBackend
 
 from handful.backend import AsyncBackend, Backend
 from handful.errors import EngineError, InvalidInputError, PromptTooLongError
@@ -15,7 +16,6 @@ from handful.task.predict import Prediction, apredict, predict, predict_each, st
 from handful.task.render import prefix, prompt
 from handful.task.task import Example, Task
 from handful.types import GenerationParameters
-from tests.fakes import AsyncFakeBackend, FakeBackend
 
 CLOSED = Task(name="closed", labels=("zebra", "apple", "mango"))
 OPEN = Task(name="open", examples=(Example({"input": "a"}, "A"),))
@@ -97,7 +97,7 @@ def test_an_input_that_is_no_text_is_refused(given: object) -> None:
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InvalidInputError, match="no variable `lefd`. Did you mean `left`"):
+    with pytest.raises(InvalidInputError, match=r"no variable `lefd`\. Did you mean `left`"):
         predict(PAIR, FakeBackend(), [{"lefd": "x", "right": "y"}])
 
 

@@ -1,0 +1,136 @@
+"""Any causal language model that handful's own decoder doesn't know, through Transformers, behind the same `Backend`.
+
+Transformers is imported only here, only when such a model is loaded. `trust_remote_code` is off without a switch: code in
+a checkpoint never runs. Everything but the model's own forward pass is handful's: sampling, end sequences, streaming,
+scoring, limits.
+"""
+
+import logging
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+
+from handful.config import Settings, settings
+from handful.engine.arena import Arena
+from handful.engine.engine import Engine
+from handful.engine.loop import EngineLoop
+from handful.engine.runner import Runner
+from handful.engine.scheduler import Limits
+from handful.engine.segments import SegmentTree
+from handful.errors import CheckpointError
+from handful.local.model import MEBIBYTE, LocalModel
+from handful.local.transformers_runner import OneByOne, TransformersRunner
+from handful.model.precision import dtype_name, resolve_device, resolve_precision
+from handful.model.source import ModelFiles
+from handful.model.tokenizer import Tokenizer
+from handful.types import Device, ModelInfo, Precision
+
+_log = logging.getLogger(__name__)
+
+MAX_RUNNING_REQUESTS = 16  # side by side; they take turns, so more of them would only hold memory
+DEFAULT_CONTEXT_LENGTH = 2048  # where the configuration names none (ALiBi, recurrent models)
+_LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
+
+
+class TransformersModel(LocalModel):
+    """A `Backend` whose forward pass is Transformers'. Slower than a native model: requests run one by one."""
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        precision: Precision = "auto",
+        device: Device = "auto",
+        configuration: Settings | None = None,
+    ) -> None:
+        """Load the model. Raises CheckpointError where Transformers is missing or can't load it, NotFoundError."""
+        self._settings = configuration or settings()
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        place = resolve_device(device)
+        dtype = resolve_precision(precision, place)
+        self.tokenizer = Tokenizer(files.folder)
+        model = _load(files, dtype).to(place).eval()
+        config = model.config.get_text_config()
+        self.context_length = _context_length(config)
+        self._info = _describe(files, model, self.context_length, dtype_name(dtype), place.type)
+        runner = TransformersRunner(model, place)
+        limits = _limits(self._settings, config, dtype)
+        scheduler = OneByOne(SegmentTree(Arena(limits.num_slots)), limits, runner.caches)
+        # The engine asks a runner for `run` and for `decoder.logits`, no more.
+        self.loop = EngineLoop(Engine(cast(Runner, runner), scheduler, frozenset(self.tokenizer.eos_token_ids)))
+        self._continuation_ids = lru_cache(maxsize=4096)(self._encode_continuation)
+        _log.warning("%s (%s) runs through Transformers, one request at a time", files.name, self._info.architecture)
+
+
+def _load(files: ModelFiles, dtype: torch.dtype) -> Any:
+    """The model from local files only. CheckpointError names what is wrong with them."""
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError:
+        raise CheckpointError(
+            f"{files.name} is of a kind that handful runs through Transformers, which isn't installed.",
+            fix="Install it: pip install 'handful[transformers]'",
+        ) from None
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            files.folder,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            weights_only=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        _log.debug("Transformers couldn't load %s", files.folder, exc_info=True)
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"Transformers can't load {files.name}: {first_line[:300]}",
+            fix="handful runs no code from a checkpoint; the model must be one that Transformers has itself.",
+        ) from error
+    if report["missing_keys"]:
+        shown = ", ".join(sorted(report["missing_keys"])[:3])
+        raise CheckpointError(
+            f"{files.name} lacks weights that a causal language model needs: {shown}",
+            fix="It may be a model of another kind, or an incomplete download.",
+        )
+    return model
+
+
+def _context_length(config: Any) -> int:
+    lengths = (getattr(config, key, None) for key in _LENGTH_KEYS)
+    return next((length for length in lengths if isinstance(length, int) and length > 0), DEFAULT_CONTEXT_LENGTH)
+
+
+def _limits(used: Settings, config: Any, dtype: torch.dtype) -> Limits:
+    """The memory for keys and values in tokens, by the configuration's sizes (full attention in every layer)."""
+    heads = getattr(config, "num_attention_heads", None) or 1
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    bytes_per_token = 2 * config.num_hidden_layers * kv_heads * head_dim * dtype.itemsize
+    return Limits(
+        max_batched_tokens=used.max_batched_tokens,
+        max_running_requests=min(used.max_running_requests, MAX_RUNNING_REQUESTS),
+        max_queued_requests=used.max_queued_requests,
+        num_slots=max(used.kv_memory_mb * MEBIBYTE // bytes_per_token, 64),
+    )
+
+
+def _describe(files: ModelFiles, model: Any, context_length: int, precision: str, device: str) -> ModelInfo:
+    config = model.config.get_text_config()
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return ModelInfo(
+        name=files.name,
+        architecture=model.config.model_type,
+        engine="transformers",
+        num_parameters=num_parameters,
+        context_length=context_length,
+        vocab_size=model.get_output_embeddings().weight.shape[0],
+        hidden_size=config.hidden_size,
+        num_layers=config.num_hidden_layers,
+        precision=precision,
+        device=device,
+        source=files.source,
+        revision=files.revision,
+        weight_bytes=sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
+    )

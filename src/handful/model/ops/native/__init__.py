@@ -1,0 +1,1 @@
+"""Native kernels for processors: optional, found at run time, never needed for an answer."""

@@ -1,0 +1,149 @@
+"""`handful run` as a process: starting fast, being interrupted, being killed, being read by `head`."""
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.fakes import FakeBackend
+
+from handful.cli.inputs import read_rows
+from handful.cli.run_loop import answer_rows
+from handful.task.task import Task
+
+ROOT = Path(__file__).parents[3]
+TASK = "name: shout\ninput: 'Say: {text}'\nparameters: {max_new_tokens: 30}\n"
+
+# The command line over a model without weights that takes its time.
+SLOW = """
+import time
+from handful.cli import run
+from handful.cli.main import main
+from tests.fakes import FakeBackend, shout_last_input
+
+def answer(prompt):
+    time.sleep(0.002)
+    return shout_last_input(prompt)
+
+run.open_backend = lambda name, **options: FakeBackend(answer=answer)
+main()
+"""
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", SLOW, *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shout.yaml").write_text(TASK)
+    (tmp_path / "in.txt").write_text("".join(f"row {i}\n" for i in range(400)))
+    return tmp_path
+
+
+def start(folder: Path, output: str) -> subprocess.Popen[bytes]:
+    arguments = command("run", "shout.yaml", "--input", "in.txt", "--output", output, "--batch-size", "8")
+    process = subprocess.Popen(arguments, cwd=folder, env=environment(), stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / output).exists() and (folder / output).read_bytes().count(b"\n") >= 16:
+            break
+        time.sleep(0.005)
+    return process
+
+
+def check_whole(folder: Path, output: str) -> None:
+    rows = [json.loads(line) for line in (folder / output).read_text().splitlines()]
+    assert [row["input"] for row in rows] == [f"row {i}" for i in range(400)]
+    assert [row["prediction"] for row in rows] == [f"ROW {i}" for i in range(400)]
+
+
+def test_an_interrupted_run_keeps_its_records_says_so_and_continues(folder: Path) -> None:
+    process = start(folder, "out.jsonl")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    done = (folder / "out.jsonl").read_bytes().count(b"\n")
+    assert process.returncode == 130
+    assert f"interrupted: {done} records are kept; the same command continues." in err.decode()
+    assert "Traceback" not in err.decode()
+    assert 16 <= done < 400
+    again = command("run", "shout.yaml", "--input", "in.txt", "--output", "out.jsonl")
+    assert subprocess.run(again, cwd=folder, env=environment(), check=False).returncode == 0
+    check_whole(folder, "out.jsonl")
+
+
+def test_a_run_that_is_killed_again_and_again_answers_every_line_once(folder: Path) -> None:
+    for _ in range(3):
+        process = start(folder, "out.jsonl")
+        process.kill()
+        process.communicate(timeout=30)
+    again = command("run", "shout.yaml", "--input", "in.txt", "--output", "out.jsonl")
+    assert subprocess.run(again, cwd=folder, env=environment(), check=False).returncode == 0
+    check_whole(folder, "out.jsonl")
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly(folder: Path) -> None:
+    arguments = command("run", "shout.yaml", "--input", "in.txt", "--batch-size", "1", "--json")
+    process = subprocess.Popen(arguments, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert json.loads(process.stdout.readline())["prediction"] == "ROW 0"
+    process.stdout.close()
+    assert process.wait(timeout=30) == 1
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_redirected_output_is_json_without_escapes_and_silence_besides(folder: Path) -> None:
+    arguments = command("run", "shout.yaml", "--json", "--input", "in.txt")
+    done = subprocess.run(arguments, cwd=folder, env=environment(), capture_output=True, check=True)
+    assert done.stderr == b""
+    assert b"\x1b" not in done.stdout
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 400
+
+
+def processor_time_s() -> float:
+    """What ended children have computed: unlike the clock's time, hardly longer on a machine that is busy."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.parametrize("name", ["run", "prompt"])
+def test_help_comes_at_once_and_imports_nothing_heavy(name: str) -> None:
+    code = f"""
+import sys
+from handful.cli.main import app
+try:
+    app(args=["{name}", "--help"])
+except SystemExit:
+    pass
+heavy = {{"torch", "transformers", "fastapi", "numpy", "yaml", "pydantic_settings"}} & set(sys.modules)
+sys.exit(str(heavy) if heavy else 0)
+"""
+    times_s = []
+    for _ in range(3):
+        before_s = processor_time_s()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        times_s.append(processor_time_s() - before_s)
+        assert done.returncode == 0, done.stderr
+    assert "handful" in done.stdout
+    assert min(times_s) < 0.5
+
+
+def test_rows_are_read_only_as_they_are_needed() -> None:
+    stream = io.BytesIO(b"".join(b"row %d\n" % i for i in range(100_000)))
+    task = Task(name="x", labels=("a", "b"), input="{text}")
+    batches = answer_rows(task, FakeBackend(), read_rows(stream, "txt", task.variables, None), 10)
+    for _ in range(3):
+        next(batches)
+    assert stream.tell() == len(b"".join(b"row %d\n" % i for i in range(30)))

@@ -1,0 +1,69 @@
+"""Names, loading, and honest estimates."""
+
+import pytest
+from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, state_with, until
+
+from handful.errors import InvalidInputError, NotFoundError
+from handful.server.registry import ModelEntry, ModelRegistry, ModelSource
+from handful.server.task_registry import ServedTask, TaskRegistry
+
+
+def source(name: str, size_bytes: int = 0) -> ModelSource:
+    return ModelSource(name, FakeModel().load, size_bytes)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "../etc", "/etc/passwd", "a/b/c", "a//b", "a\0", "C:\\x", "a b", ".hidden", "a" * 97]
+)
+def test_a_name_that_could_be_a_path_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError):
+        ModelRegistry([source(name)])
+
+
+@pytest.mark.parametrize("name", ["default", "EleutherAI/gpt-neo-2.7B", "my_model.v2"])
+def test_hub_ids_and_folder_names_are_names(name: str) -> None:
+    assert ModelRegistry([source(name)]).names == (name,)
+
+
+def test_a_name_can_be_given_once() -> None:
+    with pytest.raises(InvalidInputError, match="Two models"):
+        ModelRegistry([source("a"), source("a")])
+    with pytest.raises(InvalidInputError, match="Two tasks"):
+        TaskRegistry([ServedTask(SENTIMENT, "a"), ServedTask(SENTIMENT, "a")])
+
+
+def test_an_unknown_name_is_told_with_those_there_are() -> None:
+    with pytest.raises(NotFoundError, match="has: a, b"):
+        ModelRegistry([source("a"), source("b")]).entry("c")
+
+
+def test_the_estimate_comes_from_the_size_and_the_time_so_far() -> None:
+    entry = ModelEntry(source("a", size_bytes=1_500_000_000))
+    assert entry.remaining_s(now=100) == 15
+    entry.started_at = 100
+    assert entry.remaining_s(now=104) == 11
+
+
+def test_an_estimate_that_was_wrong_grows_instead_of_standing_still() -> None:
+    entry = ModelEntry(source("a"))
+    entry.started_at = 0
+    assert entry.remaining_s(now=100) == 50
+    assert entry.remaining_s(now=200) == 100
+
+
+def test_a_model_that_has_loaded_needs_no_more_time() -> None:
+    async def check() -> None:
+        state = state_with(FakeModel())
+        async with client_of(state):
+            assert state.models.entry("fake").remaining_s(now=1e9) == 0
+
+    run(check())
+
+
+def test_a_load_that_raises_is_a_failure_and_the_next_model_loads() -> None:
+    async def check() -> None:
+        state = state_with(FakeModel(load_error=NotFoundError("Gone.")))
+        async with client_of(state):
+            await until(lambda: state.models.states() == {"fake": "failed", "org/fake": "failed"})
+
+    run(check())

@@ -1,0 +1,53 @@
+"""From `--model` and `--task` to names and models."""
+
+from pathlib import Path
+
+import pytest
+from tests.unit.server.serving import SENTIMENT, UPPER, FakeModel
+
+from handful.errors import InvalidInputError, NotFoundError
+from handful.server.sources import registries, size_bytes, split_name
+
+
+@pytest.mark.parametrize("spec", ["default", "EleutherAI/gpt-neo-125m"])
+def test_a_name_is_its_own_name(spec: str) -> None:
+    assert split_name(spec) == (spec, spec)
+
+
+def test_a_folder_is_served_under_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    assert split_name(f"{folder}/") == ("my-model", f"{folder}/")
+    assert split_name(f"other={folder}") == ("other", str(folder))
+
+
+def test_a_file_is_served_under_its_name_without_the_ending(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.Q4_1.gguf"
+    file.write_bytes(b"12345")
+    assert split_name(str(file)) == ("tiny.Q4_1", str(file))
+    assert size_bytes(str(file)) == 5
+
+
+@pytest.mark.parametrize("spec", ["./missing", "/missing/model", "~/missing-model"])
+def test_a_path_where_nothing_is_is_told(spec: str) -> None:
+    with pytest.raises(NotFoundError, match="no model at"):
+        split_name(spec)
+
+
+def test_the_size_of_a_folder_is_that_of_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"123")
+    (tmp_path / "tokenizer.json").write_bytes(b"12345")
+    assert size_bytes(str(tmp_path)) == 3
+    assert size_bytes("default") == 0
+
+
+def test_tasks_bring_their_models_and_others_run_on_the_first() -> None:
+    tasks = [SENTIMENT, UPPER.replace(model="org/other")]
+    models, served = registries(["default", "second"], tasks, lambda _: FakeModel())
+    assert models.names == ("default", "second", "org/other")
+    assert [task.model for task in served] == ["default", "org/other"]
+
+
+def test_the_same_name_for_two_models_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="Two models"):
+        registries(["a=x", "a=y"], [], lambda _: FakeModel())
