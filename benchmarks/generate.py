@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from workload import prompts as make_prompts
 
 from handful.config import settings
 from handful.local import LocalModel, load
 from handful.model.source import resolve
 from handful.types import GenerationParameters
+from workload import prompts as make_prompts
 
 LABELS = (" positive", " negative")
 NUM_NEW_TOKENS = 8

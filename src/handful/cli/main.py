@@ -41,10 +41,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     *,
-    version: Annotated[  # noqa: ARG001 - typer hands it to the callback
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001 - `_report` reads it
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
 ) -> None:
     """Few-shot predictions from a language model on your own machine."""
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        app(args=arguments)
+        app(args=[argument for argument in arguments if argument != "--debug"])  # it may stand anywhere
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else EXIT_FAULT
     except KeyboardInterrupt:

@@ -10,15 +10,16 @@ Not thread-safe: one thread calls it (loop.py).
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
 from handful.engine.batch import Batch
 from handful.engine.events import Completed, End, Event, Failed, TokenDrawn, Warmed
 from handful.engine.readout import Readout
-from handful.engine.request import Generate, Request, Warm, Work
-from handful.engine.runner import Runner
+from handful.engine.request import Generate, Request, Work
 from handful.engine.sampler import Sampled, Sampler
 from handful.engine.scheduler import Scheduler
 from handful.errors import EngineError, HandfulError, RequestAbortedError, RequestTimeoutError
@@ -38,14 +39,26 @@ class Stats:
     num_failed_steps_in_a_row: int = 0
 
 
+class StepRunner(Protocol):
+    """What the engine needs of a model: `Runner` over handful's decoder, or another that runs a step."""
+
+    def run(self, works: Sequence[Work]) -> tuple[Batch, Tensor]:
+        """Run a step: the batch (its works in row order) and the wanted rows, ready for `logits`, `[M, hidden]`."""
+        ...
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""
+        ...
+
+
 class Engine:
     """Serves requests step by step. `step` is to be called while `has_work`."""
 
-    def __init__(self, runner: Runner, scheduler: Scheduler, eos_token_ids: frozenset[int]) -> None:
+    def __init__(self, runner: StepRunner, scheduler: Scheduler, eos_token_ids: frozenset[int]) -> None:
         self.runner = runner
         self.scheduler = scheduler
         self.sampler = Sampler(eos_token_ids)
-        self.readout = Readout(runner.decoder, self.sampler)
+        self.readout = Readout(runner.logits, self.sampler)
         self.stats = Stats()
         self._eos = eos_token_ids
 
@@ -63,7 +76,7 @@ class Engine:
         events = self._expire(time.monotonic())
         works = self.scheduler.schedule()
         if not works:
-            return events + self._give_up_if_stuck()
+            return events + self._end_warmed() + self._give_up_if_stuck()
         try:
             batch, rows = self.runner.run(works)
         except Exception:
@@ -100,11 +113,17 @@ class Engine:
         events = read.events
         for request, sampled in read.drawn:
             events += self._extend(request, sampled)
-        events += [Warmed(work.request) for work in batch.works if _is_warmed(work)]
         for event in events:
             if isinstance(event, End):
                 self._finish(event.request)
-        return events
+        return events + self._end_warmed()
+
+    def _end_warmed(self) -> list[Event]:
+        """Prefixes that are complete by now, whoever computed them."""
+        warmed = [request for request in self.scheduler.running if request.is_warmed]
+        for request in warmed:
+            self._finish(request)
+        return [Warmed(request) for request in warmed]
 
     def _extend(self, request: Request, sampled: Sampled) -> list[Event]:
         """Append a drawn token; the completion ends with it, or it is what the next step runs."""
@@ -164,6 +183,3 @@ def _completed(request: Request, goal: Generate, reason: FinishReason) -> Comple
         reason = "stop_sequence"
     return Completed(request, reason, text, goal.text.stop)
 
-
-def _is_warmed(work: Work) -> bool:
-    return isinstance(work.request.goal, Warm) and work.first + work.count == len(work.request.prompt)

@@ -3,7 +3,7 @@
 Rows of all requests go through the model's head together, in chunks that bound the memory of the logits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from handful.engine.events import Embedded, Event, PromptRead, Scored
 from handful.engine.request import Embed, Generate, Request, ScoreLabels, Work
 from handful.engine.sampler import Sampled, Sampler, describe, describe_rows
-from handful.model.decoder import Decoder
 
 Item = TypeVar("Item")
+Head = Callable[[Tensor], Tensor]  # `[M, hidden]` -> `[M, vocabulary]` float32
 
 MAX_LOGIT_ROWS = 256  # 256 rows x 50,000 tokens x 4 bytes = 50 MB
 
@@ -31,8 +31,8 @@ class Read:
 class Readout:
     """Reads the wanted rows of a step."""
 
-    def __init__(self, decoder: Decoder, sampler: Sampler) -> None:
-        self._decoder = decoder
+    def __init__(self, logits: Head, sampler: Sampler) -> None:
+        self._logits = logits
         self._sampler = sampler
 
     @torch.inference_mode()
@@ -55,10 +55,10 @@ class Readout:
                     drawing.append((request, mine[-1]))
         for some in _chunks(drawing):
             requests = [request for request, _ in some]
-            logits = self._decoder.logits(rows[[row for _, row in some]])
+            logits = self._logits(rows[[row for _, row in some]])
             read.drawn += zip(requests, self._sampler.sample(logits, requests), strict=True)
         for part in _chunks(scoring):
-            self._score(part, self._decoder.logits(rows[[row for _, row, _ in part]]))
+            self._score(part, self._logits(rows[[row for _, row, _ in part]]))
         scored = dict.fromkeys(request for request, _, _ in scoring)
         read.events += [_scored(request) for request in scored if request.num_tail_computed == len(request.tail)]
         return read
@@ -85,7 +85,7 @@ class Readout:
         found: list[Sampled] = []
         for start in range(0, len(targets), MAX_LOGIT_ROWS):
             some = targets[start : start + MAX_LOGIT_ROWS]
-            logits = self._decoder.logits(rows[start : start + len(some)])
+            logits = self._logits(rows[start : start + len(some)])
             described = describe_rows(logits, [request.goal.parameters.logprobs] * len(some))
             found += [describe(token, described.get(i)) for i, token in enumerate(some)]
         return [PromptRead(request, work.first + 1, tuple(found))] if found else []

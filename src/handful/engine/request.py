@@ -103,10 +103,10 @@ class Request:
         goal = self.goal
         return isinstance(goal, Generate) and goal.parameters.echo and goal.parameters.logprobs is not None
 
-    def token(self, index: int) -> int:
-        """The context token at `index`."""
-        shared = self.num_shared
-        return self.prompt[index] if index < shared else self.tail[index - shared]
+    @property
+    def is_warmed(self) -> bool:
+        """Whether this is a prefix that is computed now."""
+        return isinstance(self.goal, Warm) and self.lease is not None and self.lease.is_complete
 
     def positions(self, first: int, count: int) -> NDArray[np.int64]:
         """Positions of `count` context tokens: their index, but for trie nodes, which stand at their depth."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handful.engine.request import Request, Warm, Work
+from handful.engine.request import Request, Work
 from handful.engine.segments import Lease, Segment, SegmentCache
 from handful.errors import BusyError, PromptTooLongError
 
@@ -102,7 +102,7 @@ class Scheduler:
                 self.waiting.remove(request)
             return
         self.running.remove(request)
-        if isinstance(request.goal, Warm) and _is_complete(request.lease):
+        if request.is_warmed:
             self.unpin(request.prompt)
             self.pinned[request.prompt] = request.lease
         else:
@@ -167,6 +167,3 @@ def _claim(missing: list[Segment], writer: int) -> list[Segment]:
         mine.append(segment)
     return mine
 
-
-def _is_complete(lease: Lease) -> bool:
-    return all(segment.is_complete for segment in lease.path())

@@ -66,6 +66,11 @@ class Lease:
     tail_capacity: int
     num_cached_tokens: int
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole shared part is computed."""
+        return all(segment.is_complete for segment in self.path())
+
     def path(self) -> list[Segment]:
         """The shared part of the context, first segment first."""
         return self.leaf.path()

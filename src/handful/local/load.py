@@ -1,8 +1,11 @@
 """`load`: a model's name, folder or file becomes something that answers."""
 
-from handful.backend import Backend
+import torch
+
 from handful.config import Settings, settings
 from handful.local.model import LocalModel
+from handful.local.native import native_model
+from handful.local.transformers_backend import transformers_model
 from handful.model.checkpoint import read_config
 from handful.model.families import is_native
 from handful.model.load import load_model
@@ -17,17 +20,17 @@ def load(
     device: Device | None = None,
     revision: str | None = None,
     configuration: Settings | None = None,
-) -> Backend:
+) -> LocalModel:
     """Load a model: `default`, a Hub id, a local folder, or a `.gguf` file.
 
     `precision` and `device` override the settings. Architectures that handful's own decoder doesn't know run through
     Transformers (`info.engine` says which). Raises NotFoundError, CheckpointError, NotReadyError.
     """
     used = configuration or settings()
+    if used.threads:
+        torch.set_num_threads(used.threads)
     files = resolve(name, revision=revision, settings=used)
     chosen = (precision or used.precision, device or used.device)
     if not is_native(read_config(files.folder)):
-        from handful.local.transformers_backend import TransformersModel
-
-        return TransformersModel(files, *chosen)
-    return LocalModel(load_model(files, *chosen), used)
+        return transformers_model(files, *chosen, used)
+    return native_model(load_model(files, *chosen), used)

@@ -7,50 +7,31 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from handful.config import Settings
-from handful.engine.arena import Arena
 from handful.engine.engine import Engine
 from handful.engine.labels import LabelTrie
 from handful.engine.loop import EngineLoop, LoopStats
 from handful.engine.request import Embed, ScoreLabels, Warm
-from handful.engine.runner import Runner
-from handful.engine.scheduler import Limits, Scheduler
-from handful.engine.segments import SegmentTree
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
 from handful.local.jobs import EmbedJob, GenerationJob, Job, ScoreJob, WarmJob, make_request
-from handful.model.load import LoadedModel
+from handful.model.tokenizer import Tokenizer
 from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
 
 if TYPE_CHECKING:
     from handful.local.aio import AsyncModel
 
-MEBIBYTE = 2**20
-
 
 class LocalModel:
     """A `Backend` that runs its model here. Thread-safe; calls from many threads share batches and prefixes."""
 
-    def __init__(self, loaded: LoadedModel, settings: Settings) -> None:
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        self._info = loaded.info
-        self.tokenizer = loaded.tokenizer
-        self.context_length = loaded.spec.context_length
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, info: ModelInfo, settings: Settings) -> None:
+        self._info = info
         self._settings = settings
-        bytes_per_token = loaded.spec.kv_bytes_per_token(loaded.decoder.dtype)
-        num_slots = max(settings.kv_memory_mb * MEBIBYTE // bytes_per_token, 64)
-        limits = Limits(
-            max_batched_tokens=settings.max_batched_tokens,
-            max_running_requests=settings.max_running_requests,
-            max_queued_requests=settings.max_queued_requests,
-            num_slots=num_slots,
-        )
-        scheduler = Scheduler(SegmentTree(Arena(num_slots)), limits)
-        eos = frozenset(loaded.tokenizer.eos_token_ids)
-        self.loop = EngineLoop(Engine(Runner(loaded.decoder, num_slots), scheduler, eos))
+        self.tokenizer = tokenizer
+        self.context_length = info.context_length
+        self.loop = EngineLoop(engine)
         self._continuation_ids = lru_cache(maxsize=4096)(self._encode_continuation)
 
     @property
@@ -116,8 +97,11 @@ class LocalModel:
                 limit = self._settings.max_input_characters
                 raise InvalidInputError(f"A prompt has {len(prompt)} characters; at most {limit} are accepted.")
         encoded = [tuple(ids) for ids in self.tokenizer.encode_batch(list(prompts))]
-        if not all(encoded):
-            raise InvalidInputError("A prompt is empty.", fix="Give at least one character.")
+        for ids in encoded:
+            if not ids:
+                raise InvalidInputError("A prompt is empty.", fix="Give at least one character.")
+            if max(ids) >= self._info.vocab_size:  # a token that was added to the tokenizer and not to the model
+                raise InvalidInputError(f"The model has no token {max(ids)}, which its tokenizer makes of the prompt.")
         return encoded
 
     def generation_job(

@@ -1,25 +1,24 @@
 """Any causal language model that handful's own decoder doesn't know, through Transformers, behind the same `Backend`.
 
-Transformers is imported only here, only when such a model is loaded. `trust_remote_code` is off without a switch: code in
-a checkpoint never runs. Everything but the model's own forward pass is handful's: sampling, end sequences, streaming,
-scoring, limits.
+Transformers is imported only here, only when such a model is loaded. `trust_remote_code` is off without a switch: code
+in a checkpoint never runs. Everything but the model's own forward pass is handful's: sampling, end sequences,
+streaming, scoring, limits.
 """
 
 import logging
-from functools import lru_cache
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import torch
 
-from handful.config import Settings, settings
+from handful.config import Settings
 from handful.engine.arena import Arena
 from handful.engine.engine import Engine
-from handful.engine.loop import EngineLoop
-from handful.engine.runner import Runner
 from handful.engine.scheduler import Limits
 from handful.engine.segments import SegmentTree
 from handful.errors import CheckpointError
-from handful.local.model import MEBIBYTE, LocalModel
+from handful.local.model import LocalModel
+from handful.local.native import limits_of
 from handful.local.transformers_runner import OneByOne, TransformersRunner
 from handful.model.precision import dtype_name, resolve_device, resolve_precision
 from handful.model.source import ModelFiles
@@ -33,34 +32,22 @@ DEFAULT_CONTEXT_LENGTH = 2048  # where the configuration names none (ALiBi, recu
 _LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx")
 
 
-class TransformersModel(LocalModel):
-    """A `Backend` whose forward pass is Transformers'. Slower than a native model: requests run one by one."""
+def transformers_model(files: ModelFiles, precision: Precision, device: Device, settings: Settings) -> LocalModel:
+    """A model whose forward pass is Transformers'. Slower than a native one: requests run one by one.
 
-    def __init__(
-        self,
-        files: ModelFiles,
-        precision: Precision = "auto",
-        device: Device = "auto",
-        configuration: Settings | None = None,
-    ) -> None:
-        """Load the model. Raises CheckpointError where Transformers is missing or can't load it, NotFoundError."""
-        self._settings = configuration or settings()
-        if self._settings.threads:
-            torch.set_num_threads(self._settings.threads)
-        place = resolve_device(device)
-        dtype = resolve_precision(precision, place)
-        self.tokenizer = Tokenizer(files.folder)
-        model = _load(files, dtype).to(place).eval()
-        config = model.config.get_text_config()
-        self.context_length = _context_length(config)
-        self._info = _describe(files, model, self.context_length, dtype_name(dtype), place.type)
-        runner = TransformersRunner(model, place)
-        limits = _limits(self._settings, config, dtype)
-        scheduler = OneByOne(SegmentTree(Arena(limits.num_slots)), limits, runner.caches)
-        # The engine asks a runner for `run` and for `decoder.logits`, no more.
-        self.loop = EngineLoop(Engine(cast(Runner, runner), scheduler, frozenset(self.tokenizer.eos_token_ids)))
-        self._continuation_ids = lru_cache(maxsize=4096)(self._encode_continuation)
-        _log.warning("%s (%s) runs through Transformers, one request at a time", files.name, self._info.architecture)
+    Raises CheckpointError where Transformers is missing or can't load it, NotFoundError.
+    """
+    place = resolve_device(device)
+    dtype = resolve_precision(precision, place)
+    tokenizer = Tokenizer(files.folder)
+    model = _load(files, dtype).to(place).eval()
+    config = model.config.get_text_config()
+    info = _describe(files, model, _context_length(config), dtype_name(dtype), place.type)
+    runner = TransformersRunner(model, place)
+    limits = _limits(settings, config, dtype)
+    scheduler = OneByOne(SegmentTree(Arena(limits.num_slots)), limits, runner.caches)
+    _log.warning("%s (%s) runs through Transformers, one request at a time", files.name, info.architecture)
+    return LocalModel(Engine(runner, scheduler, frozenset(tokenizer.eos_token_ids)), tokenizer, info, settings)
 
 
 def _load(files: ModelFiles, dtype: torch.dtype) -> Any:
@@ -108,12 +95,8 @@ def _limits(used: Settings, config: Any, dtype: torch.dtype) -> Limits:
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     bytes_per_token = 2 * config.num_hidden_layers * kv_heads * head_dim * dtype.itemsize
-    return Limits(
-        max_batched_tokens=used.max_batched_tokens,
-        max_running_requests=min(used.max_running_requests, MAX_RUNNING_REQUESTS),
-        max_queued_requests=used.max_queued_requests,
-        num_slots=max(used.kv_memory_mb * MEBIBYTE // bytes_per_token, 64),
-    )
+    limits = limits_of(used, bytes_per_token)
+    return replace(limits, max_running_requests=min(limits.max_running_requests, MAX_RUNNING_REQUESTS))
 
 
 def _describe(files: ModelFiles, model: Any, context_length: int, precision: str, device: str) -> ModelInfo:

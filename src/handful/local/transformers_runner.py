@@ -77,11 +77,6 @@ class TransformersRunner:
         self._has_cache = "past_key_values" in known and "use_cache" in known and not model._is_stateful
         self.caches = Caches()
 
-    @property
-    def decoder(self) -> "TransformersRunner":
-        """Where the readout finds `logits`."""
-        return self
-
     def logits(self, rows: Tensor) -> Tensor:
         """`[M, V]` -> `[M, V]` float32, a copy (the sampler writes to it)."""
         return rows.to(torch.float32, copy=True)
@@ -100,7 +95,7 @@ class TransformersRunner:
         else:
             rows = self._decode(request)
         empty = torch.zeros(0, dtype=torch.int64)
-        return Batch(tuple(works), empty, empty, empty, empty, {}, ()), rows
+        return Batch(tuple(works), empty, empty, empty, empty, (), ()), rows
 
     def _forward(self, tokens: Sequence[int], held: Held, keep: int) -> tuple[Tensor, Held]:
         """Run tokens behind a cache; logits of the last `keep` of them `[keep, V]`, and the grown cache."""

@@ -13,7 +13,6 @@ from handful.config import Settings
 from handful.errors import HandfulError
 from handful.model import default
 from handful.model.checkpoint import Checkpoint, read_config
-from handful.model.families import NATIVE_FAMILIES, is_native
 from handful.model.source import DEFAULT_NAME, ModelFiles
 from handful.model.source_cache import read_marker
 
@@ -101,6 +100,8 @@ def list_models(settings: Settings) -> list[CatalogEntry]:
 
 def describe(files: ModelFiles) -> ModelDescription:
     """What the folder of a resolved model says about it. Raises CheckpointError, NotFoundError."""
+    from handful.model.families import is_native  # imports torch, which takes seconds
+
     config = read_config(files.folder)
     sizes = {path.name: path.stat().st_size for path in sorted(files.folder.iterdir()) if path.is_file()}
     return ModelDescription(
@@ -187,8 +188,11 @@ def _entry(name: str, folder: Path, revision: str) -> CatalogEntry | None:
 
 def _is_causal(config: dict[str, Any]) -> bool:
     names = config.get("architectures")
-    named = isinstance(names, list) and any(isinstance(name, str) and name.endswith(_CAUSAL) for name in names)
-    return named or config.get("model_type") in NATIVE_FAMILIES
+    if isinstance(names, list) and names:
+        return any(isinstance(name, str) and name.endswith(_CAUSAL) for name in names)
+    from handful.model.families import NATIVE_FAMILIES
+
+    return config.get("model_type") in NATIVE_FAMILIES
 
 
 def _architecture(config: dict[str, Any]) -> str:

@@ -6,16 +6,18 @@ Invariant: nothing in a checkpoint is executed, no file outside the folder is op
 
 import json
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from handful.errors import CheckpointError, NotFoundError
+
+if TYPE_CHECKING:  # torch takes seconds to import, which naming and listing models need not pay
+    from torch import Tensor
 
 INDEX_SUFFIX = ".index.json"
 SAFETENSORS, PYTORCH = "model.safetensors", "pytorch_model.bin"
@@ -111,7 +113,7 @@ class Checkpoint:
         """A tensor's shape, without reading it. CheckpointError when there is no such tensor."""
         return self._file(name).shape(name)
 
-    def tensor(self, name: str) -> Tensor:
+    def tensor(self, name: str) -> "Tensor":
         """A tensor in the type it is stored in, on the CPU, mapped from the file: don't write to it.
 
         Raises CheckpointError when there is no such tensor or the file can't be read any more.
@@ -160,7 +162,7 @@ class _SafetensorsFile:
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._opened.get_slice(name).get_shape())
 
-    def tensor(self, name: str) -> Tensor:
+    def tensor(self, name: str) -> "Tensor":
         try:
             tensor: Tensor = self._opened.get_tensor(name)
         except (SafetensorError, OSError, ValueError, AttributeError) as problem:  # a type torch doesn't have
@@ -172,6 +174,8 @@ class _PytorchFile:
     """One file of `torch.save`, unpickled with `weights_only`: tensors and plain containers, no other class."""
 
     def __init__(self, path: Path) -> None:
+        from torch import Tensor
+
         tensors = _load_pickled(path)
         if not isinstance(tensors, Mapping) or not all(
             isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
@@ -183,16 +187,20 @@ class _PytorchFile:
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._tensors[name].shape)
 
-    def tensor(self, name: str) -> Tensor:
+    def tensor(self, name: str) -> "Tensor":
         return self._tensors[name]
 
 
 def _load_pickled(path: Path) -> object:
     """`torch.load` that can't run code; mapped where the file is a zip archive, read where it is older than that."""
+    import torch
+
     try:
         with path.open("rb") as file:
             is_archive = file.read(2) == b"PK"
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of what it then refuses; the error says it
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except FileNotFoundError:
         raise _missing(path) from None
     except pickle.UnpicklingError:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from handful.errors import CheckpointError
 from handful.model.gguf_architectures import ARCHITECTURES, Architecture, Change, Keys
 from handful.model.gguf_file import FIX, GgufFile, GgufTensor
 from handful.model.gguf_tokenizer import GgufTokenizer
-from handful.model.gguf_weights import PlannedTensor, write_weights
+
+if TYPE_CHECKING:
+    from handful.model.gguf_weights import PlannedTensor
 
 # Written into each converted folder; a change of what is written makes old folders be converted again.
 FORMAT = 1
@@ -42,6 +44,8 @@ def convert_gguf(
 
 
 def _convert(file: GgufFile, folder: Path, progress: Callable[[int, int], None]) -> None:
+    from handful.model.gguf_weights import write_weights  # imports torch, which takes seconds
+
     name = file.metadata.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
@@ -92,8 +96,10 @@ def _is_tied(file: GgufFile, embedding: GgufTensor) -> bool:
     return same_layout and bool(np.array_equal(file.rows(head), file.rows(embedding)))
 
 
-def _plan(file: GgufFile, architecture: Architecture, config: dict[str, Any]) -> list[PlannedTensor]:
+def _plan(file: GgufFile, architecture: Architecture, config: dict[str, Any]) -> "list[PlannedTensor]":
     """Each tensor of the file with its new name; CheckpointError for one that the architecture doesn't have."""
+    from handful.model.gguf_weights import PlannedTensor
+
     num_layers: int = config["num_hidden_layers"] if "num_hidden_layers" in config else config["n_layer"]
     heads: int = config["num_attention_heads"] if "num_attention_heads" in config else config["n_head"]
     heads_of: dict[Change, int] = {Change.ROTARY_KEY: config.get("num_key_value_heads", heads)}

@@ -59,8 +59,8 @@ def resolve(name: str, *, revision: str | None = None, settings: Settings, local
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a name has the form of a Hub id, `model` or `owner/model`."""
-    return _HUB_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
+    """Whether a name has the form of a Hub id, `model` or `owner/model`; one that ends in .gguf means a file."""
+    return _HUB_ID.fullmatch(name) is not None and not any(part in name for part in ("..", "--", ".gguf"))
 
 
 def _check_name(name: str) -> None:

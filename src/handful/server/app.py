@@ -57,10 +57,9 @@ async def _lifespan(state: ServerState, when_settled: Callable[[ModelEntry], Non
             task.add_done_callback(pinning.discard)
         when_settled(entry)
 
-    loading = state.models.start_loading(settled)
+    state.models.start_loading(settled)
     yield
     for task in pinning:
         task.cancel()
     await asyncio.gather(*pinning, return_exceptions=True)
-    if not loading.is_alive():  # a model that is still being loaded is left to the end of the process
-        await asyncio.to_thread(state.models.close)
+    await asyncio.to_thread(state.models.close)

@@ -6,9 +6,10 @@ as soon as one of them fires.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -27,6 +28,12 @@ class Watch:
     receive: Receive
     drain: Drain
     timeout_s: float
+    started_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds to the deadline, which is one for all the work of a request."""
+        return max(0.0, self.started_at + self.timeout_s - time.monotonic())
 
 
 async def _connection_closed(receive: Receive) -> None:
@@ -45,7 +52,7 @@ async def attend(work: Coroutine[Any, Any, Result], watch: Watch) -> Result:
     left = asyncio.ensure_future(_connection_closed(watch.receive))
     ended = asyncio.ensure_future(watch.drain.ended.wait())
     try:
-        await asyncio.wait({task, left, ended}, timeout=watch.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, left, ended}, timeout=watch.remaining_s, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         if ended.done():

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from handful.backend import AsyncBackend
-from handful.errors import InvalidInputError, InvalidParameterError
+from handful.errors import EngineError, InvalidInputError, InvalidParameterError
 from handful.protocol.generated_text import StreamWriter, answer
 from handful.protocol.text_generation import TextGenerationOptions, TextGenerationRequest
 from handful.server.attend import attend, closing, side_by_side
@@ -60,10 +60,13 @@ async def _generate(request: Request, name: str) -> Response:
 async def _frames(
     asked: TextGenerationRequest, parameters: GenerationParameters, backend: AsyncBackend
 ) -> AsyncGenerator[dict[str, Any], None]:
-    writer = StreamWriter(asked)
+    writer, has_ended = StreamWriter(asked), False
     async with closing(backend.stream(asked.prompts[0], parameters)) as events:
         async for event in events:
+            has_ended = event.generation is not None
             yield writer.frame(event)
+    if not has_ended:
+        raise EngineError("The stream ended before its text did.")
 
 
 def _check_model(named: str | None, name: str, request: Request) -> None:

@@ -8,6 +8,7 @@ by itself would close the port at the first signal and die of it, so its signal 
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -121,3 +122,7 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
     server.run(sockets=[listening])
     if failures:
         raise failures[0]
+    if state.models.was_abandoned:
+        # The loading thread can't be told to stop, and torch aborts the process where one still runs at its end.
+        sys.stdout.flush()
+        os._exit(0)

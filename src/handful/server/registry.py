@@ -103,6 +103,8 @@ class ModelRegistry:
 
     def __init__(self, sources: Iterable[ModelSource]) -> None:
         self._entries: dict[str, ModelEntry] = {}
+        self._thread: threading.Thread | None = None
+        self.was_abandoned = False
         for source in sources:
             check_name("model", source.name)
             if source.name in self._entries:
@@ -128,8 +130,11 @@ class ModelRegistry:
             raise NotFoundError(f"Model {name[:200]} does not exist.", fix=f"This server has: {served}.")
         return entry
 
-    def start_loading(self, on_settled: Callable[[ModelEntry], None] = lambda _: None) -> threading.Thread:
-        """Load all models in a thread; `on_settled` is called in the event loop for each that is ready or failed."""
+    def start_loading(self, on_settled: Callable[[ModelEntry], None] = lambda _: None) -> None:
+        """Load the models in a thread, up to the first that fails.
+
+        `on_settled` is called in the event loop for each that is ready or failed.
+        """
         loop = asyncio.get_running_loop()
 
         def settle(entry: ModelEntry) -> None:
@@ -137,18 +142,22 @@ class ModelRegistry:
             on_settled(entry)
 
         def load_all() -> None:
-            for entry in self._entries.values():
+            failed = ""
+            for name, entry in self._entries.items():
                 entry.started_at = time.monotonic()
-                _load(entry)
+                if failed:
+                    entry.failure = EngineError(f"Not loaded, because {failed} could not be.")
+                else:
+                    _load(entry)
+                    failed = name if entry.failure else ""
                 try:
                     loop.call_soon_threadsafe(settle, entry)
                 except RuntimeError:  # the loop has closed: the server stopped while this was loading
                     return
 
         # A daemon: a server that is told to stop doesn't wait for a model nobody will use.
-        thread = threading.Thread(target=load_all, name="handful-load", daemon=True)
-        thread.start()
-        return thread
+        self._thread = threading.Thread(target=load_all, name="handful-load", daemon=True)
+        self._thread.start()
 
     async def backend(self, name: str, *, wait_s: float = HELD_NOT_READY_S) -> AsyncBackend:
         """The model to ask, waiting at most `wait_s` for it to load.
@@ -170,7 +179,13 @@ class ModelRegistry:
         return sum(self._entries[each].remaining_s(now) for each in names[: names.index(name) + 1])
 
     def close(self) -> None:
-        """Free all models that were loaded. What they still compute then is given up: the drain is over."""
+        """Free all models that were loaded. What they still compute then is given up: the drain is over.
+
+        Where one is still being loaded nothing is freed and `was_abandoned` is set: the process has to end.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            self.was_abandoned = True
+            return
         for entry in self._entries.values():
             if entry.model is not None:
                 entry.model.close(timeout_s=0.0)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes import FakeBackend
 
 from handful.cli import run as run_command
 from handful.cli.main import main
 from handful.cli.records import sidecar_path
 from handful.errors import EngineError
+from tests.fakes import FakeBackend
 
 OPEN_TASK = "name: shout\ninput: 'Say: {text}'\noutput: 'Loud: {output}'\nparameters: {max_new_tokens: 30}\n"
 CLOSED_TASK = "name: mood\ninput: 'Say: {text}'\nlabels: [good, bad]\n"

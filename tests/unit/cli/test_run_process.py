@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fakes import FakeBackend
 
 from handful.cli.inputs import read_rows
 from handful.cli.run_loop import answer_rows
 from handful.task.task import Task
+from tests.fakes import FakeBackend
 
 ROOT = Path(__file__).parents[3]
 TASK = "name: shout\ninput: 'Say: {text}'\nparameters: {max_new_tokens: 30}\n"

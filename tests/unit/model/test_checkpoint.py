@@ -155,7 +155,7 @@ def test_an_index_that_leaves_the_folder_is_refused(shard: str, tmp_path: Path) 
     inside = tmp_path / "model"
     inside.mkdir()
     save_file({"b.weight": TENSORS["b.weight"]}, tmp_path / "outside.safetensors")
-    with pytest.raises(CheckpointError, match="not a .safetensors file beside it"):
+    with pytest.raises(CheckpointError, match=r"not a \.safetensors file beside it"):
         Checkpoint(sharded(inside, **{"b.weight": shard}))
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.unit.model.naive_attention import NaiveCache, naive_logits, run_step
-from tests.unit.model.tiny_models import FAMILIES, VARIANTS, checkpoint, random_tokens, reference, reference_logits
 from torch import Tensor
 
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
+from tests.unit.model.naive_attention import NaiveCache, naive_logits, run_step
+from tests.unit.model.tiny_models import FAMILIES, VARIANTS, checkpoint, random_tokens, reference, reference_logits
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")

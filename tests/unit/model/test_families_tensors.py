@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.unit.model.naive_attention import naive_logits
-from tests.unit.model.tiny_models import FAMILIES, checkpoint, random_tokens
 from torch import Tensor
 
 from handful.errors import CheckpointError
@@ -13,6 +11,8 @@ from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
 from handful.model.spec import ModelSpec
+from tests.unit.model.naive_attention import naive_logits
+from tests.unit.model.tiny_models import FAMILIES, checkpoint, random_tokens
 
 CPU = torch.device("cpu")
 

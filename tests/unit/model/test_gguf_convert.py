@@ -9,14 +9,14 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from tests.unit.model.gguf_factory import write_gguf
-from tests.unit.model.tiny_models import random_tokens, reference, reference_logits, write_checkpoint
 
 from handful.errors import CheckpointError
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.families import is_native
 from handful.model.gguf_convert import convert_gguf
 from handful.model.tokenizer import Tokenizer
+from tests.unit.model.gguf_factory import write_gguf
+from tests.unit.model.tiny_models import random_tokens, reference, reference_logits, write_checkpoint
 
 
 def converted(folder: Path, gguf_path: Path) -> Path:
@@ -164,5 +164,3 @@ def write_with_factors(path: Path, model: Any, factors: Any) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gguf.GGUFWriter, "write_header_to_file", with_factors)
         return write_gguf(path, model)
-
-

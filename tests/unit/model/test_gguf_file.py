@@ -8,12 +8,12 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from tests.unit.model.gguf_factory import write_gguf
-from tests.unit.model.tiny_models import reference
 
 from handful.errors import CheckpointError, NotFoundError
 from handful.model.gguf_convert import convert_gguf
 from handful.model.gguf_file import GgufFile
+from tests.unit.model.gguf_factory import write_gguf
+from tests.unit.model.tiny_models import reference
 
 NUM_FLIPS = 150
 
@@ -86,7 +86,7 @@ def test_another_version_is_refused_by_number(good: bytes, version: int, tmp_pat
 
 def test_each_truncation_is_refused(good: bytes, tmp_path: Path) -> None:
     header = header_bytes(good, tmp_path)
-    cuts = [*range(0, 200), *range(200, header, 97), header - 1, header, len(good) // 2, len(good) - 1]
+    cuts = [*range(200), *range(200, header, 97), header - 1, header, len(good) // 2, len(good) - 1]
     for cut in cuts:
         with pytest.raises(CheckpointError):
             read(tmp_path / "m.gguf", good[:cut])
@@ -95,7 +95,7 @@ def test_each_truncation_is_refused(good: bytes, tmp_path: Path) -> None:
 def test_flipped_bits_in_the_header_end_in_a_model_or_one_error(good: bytes, tmp_path: Path) -> None:
     header = header_bytes(good, tmp_path)
     chance = random.Random(7)
-    num_refused = 0
+    refusals = []
     for number in range(NUM_FLIPS):
         content = bytearray(good)
         for _ in range(chance.randint(1, 4)):
@@ -106,9 +106,9 @@ def test_flipped_bits_in_the_header_end_in_a_model_or_one_error(good: bytes, tmp
         try:
             convert_gguf(tmp_path / "m.gguf", folder)
         except CheckpointError as error:
-            num_refused += 1
-            assert "m.gguf" in error.message
-    assert num_refused > NUM_FLIPS // 4
+            refusals.append(error.message)
+    assert len(refusals) > NUM_FLIPS // 4
+    assert all("m.gguf" in refusal for refusal in refusals)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from tests.unit.model.gguf_factory import write_byte_tokenizer, write_sentencepiece_tokenizer
 
 from handful.errors import CheckpointError
 from handful.model.gguf_file import GgufFile
 from handful.model.gguf_tokenizer import GgufTokenizer, Metadata
+from tests.unit.model.gguf_factory import write_byte_tokenizer, write_sentencepiece_tokenizer
 
 Write = Callable[[gguf.GGUFWriter], None]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.unit.model.naive_attention import naive_logits
-from tests.unit.model.tiny_models import checkpoint, random_tokens, reference, reference_logits
 
 from handful.errors import CheckpointError
 from handful.model.families import NotNativeError
 from handful.model.load import load_model
 from handful.model.source import ModelFiles
+from tests.unit.model.naive_attention import naive_logits
+from tests.unit.model.tiny_models import checkpoint, random_tokens, reference, reference_logits
 
 
 def files_of(folder: Path) -> ModelFiles:

@@ -4,11 +4,11 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from tests.unit.model.tiny_models import checkpoint
 
 from handful.model.checkpoint import read_config
 from handful.model.families import spec_from_config
 from handful.model.spec import ModelSpec
+from tests.unit.model.tiny_models import checkpoint
 
 
 def llama() -> ModelSpec:

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.model.gguf_factory import write_sentencepiece_tokenizer
-from tests.unit.model.test_gguf_tokenizer import metadata_of
-from tests.unit.model.tiny_models import tokenizer as tiny_tokenizer
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from handful.errors import CheckpointError, InvalidInputError, NotFoundError
 from handful.model.gguf_tokenizer import GgufTokenizer
 from handful.model.tokenizer import Tokenizer
+from tests.unit.model.gguf_factory import write_sentencepiece_tokenizer
+from tests.unit.model.test_gguf_tokenizer import metadata_of
+from tests.unit.model.tiny_models import tokenizer as tiny_tokenizer
 
 
 def saved(folder: Path, raw: RawTokenizer, **files: object) -> Path:

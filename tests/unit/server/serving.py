@@ -48,6 +48,7 @@ class FakeModel:
     max_running: int = 1000
     gate: asyncio.Event | None = None
     fail_at_token: int | None = None
+    ends_streams: bool = True
     num_running: int = 0
     num_aborted: int = 0
     pinned: list[str] = field(default_factory=list)
@@ -103,6 +104,8 @@ class FakeModel:
                 yield StreamEvent(f" w{i}", Token(i, f" w{i}", -1.0))
                 await asyncio.sleep(0.001)
             text = "".join(f" w{i}" for i in range(1, parameters.max_new_tokens + 1))
+            if not self.ends_streams:
+                return
             yield StreamEvent("", None, Generation((Completion(text, "length"),), 1))
 
     async def score(self, prompt: str, continuations: Sequence[str]) -> Score:

@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+
 from tests.unit.server.serving import FakeModel, ask
 
 CANARY = "canary-7f3a"

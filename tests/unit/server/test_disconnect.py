@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from starlette.types import Message
-from tests.unit.server.serving import SENTIMENT, FakeModel, run, state_with, until
 
 from handful.server.app import create_app
+from tests.unit.server.serving import SENTIMENT, FakeModel, run, state_with, until
 
 
 def body(stream: bool, inputs: object = "a") -> bytes:

@@ -4,10 +4,10 @@ import asyncio
 import json
 
 import pytest
-from tests.unit.server.serving import FakeModel, client_of, run, state_with, until
 
 from handful.errors import NotReadyError
 from handful.server.drain import Drain
+from tests.unit.server.serving import FakeModel, client_of, run, state_with, until
 
 
 def test_an_idle_server_drains_at_once() -> None:

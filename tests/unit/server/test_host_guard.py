@@ -1,9 +1,9 @@
 """Which host names and which web pages are answered."""
 
 import pytest
-from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
 from handful.server.host_guard import LOOPBACK_NAMES, host_name, is_loopback
+from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
 
 def status(headers: dict[str, str], allowed: frozenset[str] | None) -> int:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
 from handful.config import Settings
 from handful.errors import InvalidInputError
 from handful.server.limits import Limits
+from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
 SMALL = Limits(max_body_bytes=1000, body_timeout_s=0.1)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.unit.server.serving import FakeModel, ask, client_of, run, state_with
 
 from handful.errors import EngineError, PromptTooLongError, RequestTimeoutError
 from handful.protocol.sse import EventParser
 from handful.server.limits import Limits
+from tests.unit.server.serving import FakeModel, ask, client_of, run, state_with
 
 
 def body(inputs: object = "Hello", stream: bool = False, **parameters: Any) -> bytes:
@@ -72,6 +72,11 @@ def test_a_stream_ends_with_the_whole_text() -> None:
 def test_a_stream_that_fails_at_once_has_a_proper_status() -> None:
     response = ask(FakeModel(error=PromptTooLongError("Too long.")), "/models/fake", body(stream=True))
     assert (response.status_code, response.json()["error"]) == (422, ["Too long."])
+
+
+def test_a_stream_whose_last_event_is_missing_ends_with_one_error() -> None:
+    response = ask(FakeModel(ends_streams=False), "/models/fake", body(stream=True))
+    assert ["error" in frame for frame in events(response)] == [False, False, False, True]
 
 
 def test_a_stream_that_fails_later_ends_with_one_error() -> None:

@@ -1,11 +1,11 @@
 """Names, loading, and honest estimates."""
 
 import pytest
-from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, state_with, until
 
 from handful.errors import InvalidInputError, NotFoundError
 from handful.server.registry import ModelEntry, ModelRegistry, ModelSource
 from handful.server.task_registry import ServedTask, TaskRegistry
+from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, state_with, until
 
 
 def source(name: str, size_bytes: int = 0) -> ModelSource:
@@ -60,10 +60,12 @@ def test_a_model_that_has_loaded_needs_no_more_time() -> None:
     run(check())
 
 
-def test_a_load_that_raises_is_a_failure_and_the_next_model_loads() -> None:
+def test_loading_ends_with_the_first_model_that_fails() -> None:
     async def check() -> None:
         state = state_with(FakeModel(load_error=NotFoundError("Gone.")))
         async with client_of(state):
             await until(lambda: state.models.states() == {"fake": "failed", "org/fake": "failed"})
+            said = [str(state.models.entry(name).failure) for name in state.models.names]
+            assert said == ["Gone.", "Not loaded, because fake could not be."]
 
     run(check())

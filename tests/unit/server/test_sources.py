@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.server.serving import SENTIMENT, UPPER, FakeModel
 
 from handful.errors import InvalidInputError, NotFoundError
 from handful.server.sources import registries, size_bytes, split_name
+from tests.unit.server.serving import SENTIMENT, UPPER, FakeModel
 
 
 @pytest.mark.parametrize("spec", ["default", "EleutherAI/gpt-neo-125m"])

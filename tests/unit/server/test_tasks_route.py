@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.unit.server.serving import SENTIMENT, UPPER, FakeModel, ask, client_of, run, state_with, until
 
 from handful.server.limits import Limits
 from handful.task.render import prefix
+from tests.unit.server.serving import SENTIMENT, UPPER, FakeModel, ask, client_of, run, state_with, until
 
 
 def body(inputs: object) -> bytes:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import pytest
-from tests.fakes import AsyncFakeBackend, FakeBackend
 
 from handful.backend import AsyncBackend, Backend
 from handful.errors import EngineError, InvalidInputError, PromptTooLongError
@@ -16,6 +15,7 @@ from handful.task.predict import Prediction, apredict, predict, predict_each, st
 from handful.task.render import prefix, prompt
 from handful.task.task import Example, Task
 from handful.types import GenerationParameters
+from tests.fakes import AsyncFakeBackend, FakeBackend
 
 CLOSED = Task(name="closed", labels=("zebra", "apple", "mango"))
 OPEN = Task(name="open", examples=(Example({"input": "a"}, "A"),))

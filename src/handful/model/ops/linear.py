@@ -1,8 +1,10 @@
-"""One linear layer behind one name: the weight is packed once at load, bias and activation are fused where they can be.
+"""One linear layer behind one name: [norm], product, bias, [activation or gate], [residual], fused where they can be.
 
-`make_linear` is the seam for other kernels (int8, native): whatever it returns takes `[N, in]` and gives `[N, out]` in
-the dtype of its input. oneDNN's packed product is faster than `F.linear` at every batch size that was measured, 1 to
-1024 rows, in bfloat16 and float32 (docs/log.md); it is a private operator of torch, so its absence is handled.
+    y = residual + activation(norm(x) W^T + b)          gated: residual + activation(g) * u, where [g, u] = norm(x) W^T + b
+
+`make_linear` is the seam for other kernels: weights are packed once, at load. oneDNN's packed product is faster than
+`F.linear` at every batch size that was measured, 1 to 1024 rows, in bfloat16 and float32 (docs/log.md); it is a private
+operator of torch, so its absence is handled. int8 lives in linear_int8.py.
 """
 
 from typing import Protocol
@@ -11,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handful.model.ops.activation import activate
+from handful.model.ops.activation import activate, gate
+from handful.model.ops.norm import Normalise
 from handful.model.spec import Activation
 
 # torch's name of each activation's fused form: (attribute, algorithm).
@@ -25,36 +28,57 @@ _FUSED: dict[Activation | None, tuple[str, str]] = {
 
 
 class Linear(Protocol):
-    """activation(x W^T + b)."""
+    """A linear layer with what is fused to it."""
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """`[N, in]` -> `[N, out]`, in the dtype of x."""
+    def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
+        """x `[N, in]` and residual `[N, out]`, of one dtype -> `[N, out]` of that dtype. Neither is changed."""
         ...
 
 
 class PlainLinear:
     """The product as torch comes with it: the oracle, and the path of every device but the CPU."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, activation: Activation | None = None) -> None:
-        self._weight, self._bias, self._activation = weight, bias, activation
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        norm: Normalise | None = None,
+    ) -> None:
+        self._weight, self._bias, self._norm = weight, bias, norm
+        self._activation, self._gated = activation, gated
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        product = F.linear(x, self._weight, self._bias)
-        return product if self._activation is None else activate(product, self._activation)
+    def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
+        product = F.linear(x if self._norm is None else self._norm(x), self._weight, self._bias)
+        if self._activation is not None:
+            product = (gate if self._gated else activate)(product, self._activation)
+        return product if residual is None else product.add_(residual)
 
 
 class PackedLinear:
     """oneDNN's product over a weight that was reordered once into the layout its kernel reads."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None, activation: Activation | None = None) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        norm: Normalise | None = None,
+    ) -> None:
         self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
-        self._bias = bias
-        self._attribute, self._algorithm = _FUSED[activation]
+        self._bias, self._norm = bias, norm
+        self._gate = activation if gated else None
+        self._attribute, self._algorithm = _FUSED[None if gated else activation]
         self._product = torch.ops.mkldnn._linear_pointwise.default
 
-    def __call__(self, x: Tensor, /) -> Tensor:
-        out: Tensor = self._product(x, self._packed, self._bias, self._attribute, [], self._algorithm)
-        return out
+    def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
+        normed = x if self._norm is None else self._norm(x)
+        out: Tensor = self._product(normed, self._packed, self._bias, self._attribute, [], self._algorithm)
+        if self._gate is not None:
+            out = gate(out, self._gate)
+        return out if residual is None else out.add_(residual)
 
 
 def can_pack(weight: Tensor) -> bool:
@@ -68,7 +92,20 @@ def can_pack(weight: Tensor) -> bool:
     return weight.dtype == torch.float32
 
 
-def make_linear(weight: Tensor, bias: Tensor | None = None, activation: Activation | None = None) -> Linear:
-    """The fastest linear layer for this weight. weight `[out, in]`, bias `[out]`, both of one dtype and device."""
+def make_linear(
+    weight: Tensor,
+    bias: Tensor | None = None,
+    activation: Activation | None = None,
+    *,
+    gated: bool = False,
+    norm: Normalise | None = None,
+) -> Linear:
+    """The fastest linear layer that computes in the weight's own dtype.
+
+    weight `[out, in]` and bias `[out]`, of one dtype and device. `gated`: the weight is gate above up, `[2 out, in]`,
+    and there is an activation. `norm` is applied to the input first.
+    """
+    if gated and activation is None:
+        raise ValueError("a gate needs an activation")
     kind = PackedLinear if can_pack(weight) else PlainLinear
-    return kind(weight, bias, activation)
+    return kind(weight, bias, activation, gated, norm)

@@ -1,0 +1,92 @@
+"""The attention of a step on the native kernel: the whole of a layer in one call.
+
+The plan is flat rows of integers (`Reads`): each run for its rows, then each request's private part for its own. A row
+sees an interval of a read's keys, by causality and window; only where several branches of a label trie are run is
+visibility given key by key. What a row gets depends on how its own context is split into runs, not on other rows.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from handful.engine.batch import Batch, Integers, Placed, Window, visible_keys
+from handful.engine.memory import KVMemory
+from handful.engine.request import ScoreLabels
+from handful.model.ops.native.attention import AttentionKernel, Reads, check_plan, pack_visibility
+from handful.model.spec import ModelSpec
+
+
+class NativeAttention:
+    """The attention of one step, layer by layer: store the new keys and values, then read by the plan."""
+
+    def __init__(self, kernel: AttentionKernel, batch: Batch, memory: KVMemory, spec: ModelSpec) -> None:
+        self._kernel = kernel
+        self._memory = memory
+        self._windows = spec.windows
+        self._scale = spec.attention_scale
+        slots, num_slots = batch.slots.numpy(), memory.keys.shape[1]
+        reads = plan_reads(batch)
+        self._plans = {
+            window: check_plan(seen_through(window, reads, batch), slots, num_slots) for window in set(spec.windows)
+        }
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q `[N, H, D]`, k and v `[N, Hkv, D]` of the step's tokens -> the attention's output `[N, H, D]`."""
+        memory = (self._memory.keys[layer], self._memory.values[layer])
+        return self._kernel(self._plans[self._windows[layer]], (q, k, v), memory, self._scale)
+
+
+def plan_reads(batch: Batch) -> Reads:
+    """Who reads what, by causality alone; `seen_through` adds a window and the label tries."""
+    runs, placed = batch.runs, batch.placed
+    num_rows = np.array([*(r.end_row - r.first_row for r in runs), *(p.work.count for p in placed)], dtype=np.int64)
+    num_keys = np.array([*(len(r.segment.tokens) for r in runs), *(p.num_keys for p in placed)], dtype=np.int64)
+    own_rows = np.arange(len(batch.positions))
+    own_first = np.repeat(num_keys[len(runs) :] - num_rows[len(runs) :], num_rows[len(runs) :])
+    within = own_rows - np.repeat([p.row for p in placed], num_rows[len(runs) :])
+    run_keys = [np.arange(r.segment.start, r.segment.start + len(r.segment.tokens)) for r in runs]
+    rows = np.concatenate([*(np.arange(r.first_row, r.end_row) for r in runs), own_rows])
+    return Reads(
+        num_rows=num_rows,
+        num_keys=num_keys,
+        first_word=np.full(len(num_rows), -1),
+        rows=rows,
+        low=np.zeros(len(rows), dtype=np.int64),
+        high=np.concatenate((np.repeat(num_keys[: len(runs)], num_rows[: len(runs)]), own_first + within + 1)),
+        key_slots=np.concatenate([*run_keys, *(p.key_slots for p in placed)]),
+        words=np.zeros(0, dtype=np.uint64),
+    )
+
+
+def seen_through(window: Window, reads: Reads, batch: Batch) -> Reads:
+    """The same reads where a row at position i sees only keys at positions above i - window, and a trie's ancestors."""
+    first_word, words = _trie_words(window, reads, batch)
+    if window is None:
+        return replace(reads, first_word=first_word, words=words)
+    starts = [*(r.segment.position for r in batch.runs), *(p.private_from for p in batch.placed)]
+    low = batch.row_positions[reads.rows] - window + 1 - np.repeat(starts, reads.num_rows)
+    return replace(reads, low=np.maximum(low, 0), first_word=first_word, words=words)
+
+
+def _trie_words(window: Window, reads: Reads, batch: Batch) -> tuple[Integers, NDArray[np.uint64]]:
+    first_word, found, num_words = reads.first_word.copy(), [], 0
+    for number, p in enumerate(batch.placed, start=len(batch.runs)):
+        if not _runs_trie_nodes(p):
+            continue
+        visible = visible_keys(p)
+        if window is not None:
+            key_positions = p.work.request.positions(p.private_from, p.num_keys)
+            rows = slice(p.row, p.row + p.work.count)
+            visible &= batch.row_positions[rows][:, None] - key_positions[None, :] < window
+        found.append(pack_visibility(visible))
+        first_word[number] = num_words
+        num_words += len(found[-1])
+    return first_word, np.concatenate(found) if found else reads.words
+
+
+def _runs_trie_nodes(p: Placed) -> bool:
+    """Whether rows beyond the last prompt token are run, of which not everything before them is an ancestor."""
+    request = p.work.request
+    return isinstance(request.goal, ScoreLabels) and p.work.first + p.work.count > request.num_shared + 1

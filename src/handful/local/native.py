@@ -1,0 +1,32 @@
+"""A model in handful's own decoder: an engine around it, with memory for keys and values."""
+
+from handful.config import Settings
+from handful.engine.arena import Arena
+from handful.engine.engine import Engine
+from handful.engine.runner import Runner
+from handful.engine.scheduler import Limits, Scheduler
+from handful.engine.segments import SegmentTree
+from handful.local.model import LocalModel
+from handful.model.load import LoadedModel
+
+MEBIBYTE = 2**20
+MIN_SLOTS = 64
+
+
+def limits_of(settings: Settings, kv_bytes_per_token: int) -> Limits:
+    """The engine's budgets; the memory for keys and values counted in tokens."""
+    return Limits(
+        max_batched_tokens=settings.max_batched_tokens,
+        max_running_requests=settings.max_running_requests,
+        max_queued_requests=settings.max_queued_requests,
+        num_slots=max(settings.kv_memory_mb * MEBIBYTE // kv_bytes_per_token, MIN_SLOTS),
+    )
+
+
+def native_model(loaded: LoadedModel, settings: Settings) -> LocalModel:
+    """A model that answers, around weights in memory."""
+    limits = limits_of(settings, loaded.spec.kv_bytes_per_token(loaded.decoder.dtype))
+    runner = Runner(loaded.decoder, limits.num_slots)
+    scheduler = Scheduler(SegmentTree(Arena(limits.num_slots)), limits)
+    engine = Engine(runner, scheduler, frozenset(loaded.tokenizer.eos_token_ids))
+    return LocalModel(engine, loaded.tokenizer, loaded.info, settings)

@@ -1,0 +1,176 @@
+"""The native attention kernel: its plan, checked once a step, and one call for each layer.
+
+A plan lists *reads*: some rows of the step against some key slots. A row's reads are taken in the order of the list and
+joined by one running softmax, which equals the log-sum-exp merge of `ops/attention.py`. The arrays mirror the structs
+of `attention.h`. `check_plan` makes sure that no index leads outside the tensors; the kernel itself checks nothing.
+"""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from handful.model.ops.native.library import AVX512, AVX512_BF16, library
+
+Integers = NDArray[np.int64]
+
+_KEYS_IN_A_WORD = 64
+_NEEDS = {torch.bfloat16: ("handful_attention_bf16", AVX512_BF16), torch.float32: ("handful_attention_f32", AVX512)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reads:
+    """What each row of a step attends to; one value for each window that the model's layers have.
+
+    num_rows, num_keys  `[R]` of each read; rows and keys of the reads follow one another in the arrays below
+    first_word          `[R]` where a read's bits begin in `words`, or -1: then `low` and `high` say what is visible
+    rows                `[E]` rows of the step, ascending within a read
+    low, high           `[E]` each entry sees the keys `[low, high)` of its read
+    key_slots           `[K]` where the keys lie in the KV memory
+    words               uint64: ceil(num_keys / 64) words an entry, lowest bit first
+
+    Every row must see a key in some read.
+    """
+
+    num_rows: Integers
+    num_keys: Integers
+    first_word: Integers
+    rows: Integers
+    low: Integers
+    high: Integers
+    key_slots: Integers
+    words: NDArray[np.uint64]
+
+
+class _ReadStruct(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("first_row", "num_rows", "first_key", "num_keys", "first_word")]
+
+
+class _PlanStruct(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("reads", "rows", "low", "high", "words", "key_slots", "new_slots")),
+        *((name, ctypes.c_int64) for name in ("num_reads", "num_tokens")),
+    ]
+
+
+class _CallStruct(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out")),
+        *((name, ctypes.c_int64) for name in ("q_stride", "k_stride", "v_stride")),
+        *((name, ctypes.c_int64) for name in ("num_heads", "num_kv_heads", "head_dim")),
+        ("scale", ctypes.c_double),
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A checked plan, ready for every layer of one step. `kept` holds the arrays that the struct points into."""
+
+    struct: _PlanStruct
+    num_tokens: int
+    num_slots: int
+    kept: tuple[NDArray[np.int64] | NDArray[np.uint64], ...]
+
+
+def check_plan(reads: Reads, new_slots: Integers, num_slots: int) -> Plan:
+    """Check a step's plan against a KV memory of `num_slots`. ValueError names what doesn't hold together."""
+    for field in fields(reads):
+        array, wanted = getattr(reads, field.name), np.uint64 if field.name == "words" else np.int64
+        if array.dtype != wanted or array.ndim != 1 or not array.flags.c_contiguous:
+            raise ValueError(f"{field.name} must be one contiguous row of {np.dtype(wanted)}, not {array.dtype}")
+    num_tokens = len(new_slots)
+    _check_lengths(reads)
+    _check_within("rows", reads.rows, 0, num_tokens)
+    _check_within("key_slots", reads.key_slots, 0, num_slots)
+    _check_within("new_slots", new_slots, 0, num_slots)
+    if len(reads.low) and (reads.low.min() < 0 or (reads.high > np.repeat(reads.num_keys, reads.num_rows)).any()):
+        raise ValueError("an entry sees keys outside its read")
+    starts = [np.cumsum(counts) - counts for counts in (reads.num_rows, reads.num_keys)]
+    table = np.stack((starts[0], reads.num_rows, starts[1], reads.num_keys, reads.first_word), axis=1)
+    new_slots = np.ascontiguousarray(new_slots, dtype=np.int64)
+    kept = (np.ascontiguousarray(table), reads.rows, reads.low, reads.high, reads.words, reads.key_slots, new_slots)
+    return Plan(_PlanStruct(*(a.ctypes.data for a in kept), len(table), num_tokens), num_tokens, num_slots, kept)
+
+
+def _check_lengths(reads: Reads) -> None:
+    if not len(reads.num_rows) == len(reads.num_keys) == len(reads.first_word):
+        raise ValueError("each read needs its number of rows and of keys and its first word")
+    if len(reads.num_rows) and min(reads.num_rows.min(), reads.num_keys.min()) < 0:
+        raise ValueError("a read has fewer than no rows or keys")
+    if not len(reads.rows) == len(reads.low) == len(reads.high) == reads.num_rows.sum():
+        raise ValueError("rows, low and high must have an entry for every row of every read")
+    if len(reads.key_slots) != reads.num_keys.sum():
+        raise ValueError("key_slots must have an entry for every key of every read")
+    masked = reads.first_word >= 0
+    words = -(-reads.num_keys // _KEYS_IN_A_WORD) * reads.num_rows
+    if (reads.first_word[masked] + words[masked] > len(reads.words)).any():
+        raise ValueError("a read's visibility lies outside words")
+
+
+def _check_within(name: str, values: Integers, low: int, high: int) -> None:
+    if len(values) and (values.min() < low or values.max() >= high):
+        raise ValueError(f"{name} holds an index outside [{low}, {high})")
+
+
+def pack_visibility(visible: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """`[queries, keys]` as the words of a read: flat, ceil(keys / 64) a query."""
+    num_queries, num_keys = visible.shape
+    padded = np.zeros((num_queries, ceil(num_keys / _KEYS_IN_A_WORD) * _KEYS_IN_A_WORD), dtype=np.bool_)
+    padded[:, :num_keys] = visible
+    return np.packbits(padded, axis=1, bitorder="little").reshape(-1).view(np.uint64)
+
+
+class AttentionKernel:
+    """The kernel for one element type. `find` says whether this machine has it."""
+
+    def __init__(self, dtype: torch.dtype, function: Callable[..., int]) -> None:
+        self._dtype = dtype
+        self._function = function
+
+    @classmethod
+    def find(cls, dtype: torch.dtype) -> "AttentionKernel | None":
+        """The kernel for tensors of `dtype`, or None: not built, or not for this type or processor."""
+        found = library()
+        if found is None or dtype not in _NEEDS:
+            return None
+        name, features = _NEEDS[dtype]
+        return cls(dtype, getattr(found.functions, name)) if found.has(features) else None
+
+    def __call__(
+        self, plan: Plan, qkv: tuple[Tensor, Tensor, Tensor], memory: tuple[Tensor, Tensor], scale: float
+    ) -> Tensor:
+        """Store the step's keys and values in the memory of a layer, then attend.
+
+        qkv: `[N, H, D]`, `[N, Hkv, D]`, `[N, Hkv, D]`, rows any distance apart; memory: keys and values
+        `[slots, Hkv, D]`; all of the kernel's type. `scale` is positive. Returns `[N, H, D]`.
+        """
+        q, k, v = qkv
+        keys, values = memory
+        self._check(plan, qkv, memory)
+        out = torch.empty(q.shape, dtype=q.dtype)
+        heads, kv_heads, head_dim = q.shape[1], k.shape[1], q.shape[2]
+        pointers = (x.data_ptr() for x in (q, k, v, keys, values, out))
+        call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), heads, kv_heads, head_dim, scale)
+        if self._function(ctypes.byref(plan.struct), ctypes.byref(call)):
+            raise MemoryError("no memory for the attention of a step")
+        return out
+
+    def _check(self, plan: Plan, qkv: tuple[Tensor, Tensor, Tensor], memory: tuple[Tensor, Tensor]) -> None:
+        q, k, v = qkv
+        n, heads, head_dim = q.shape
+        for x in (*qkv, *memory):
+            if x.dtype != self._dtype or x.device.type != "cpu":
+                raise ValueError(f"the kernel is for {self._dtype} on the processor, not {x.dtype} on {x.device}")
+            if (x.shape[2] > 1 and x.stride(2) != 1) or (x.shape[1] > 1 and x.stride(1) != head_dim):
+                raise ValueError("the heads of a row must lie behind one another")
+        shape = (k.shape[1], head_dim)
+        if n != plan.num_tokens or k.shape != (n, *shape) or v.shape != k.shape or heads % shape[0]:
+            raise ValueError(f"q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} don't go together")
+        for x in memory:
+            if x.shape != (plan.num_slots, *shape) or not x.is_contiguous():
+                raise ValueError(f"the memory must be {(plan.num_slots, *shape)}, contiguous, not {tuple(x.shape)}")

@@ -1,0 +1,239 @@
+// The walk: which rows meet which tiles, on which thread. See attention.h for what a step is, attention_tile.h for the
+// arithmetic. Included once for each element type.
+//
+// A unit of work is a range of the step's rows under one key head; all its query heads' rows are stacked. A unit packs
+// the keys and values of a read (as many tiles as stay in the cache of a core), then takes its rows through them in
+// chunks, so that a tile is read from the first-level cache by a chunk. Units know nothing of each other.
+#pragma once
+
+#include <omp.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "attention.h"
+#include "attention_tile.h"
+// (the order matters: packing needs the shapes)
+#include "attention_pack.h"
+
+namespace {
+
+using handful::Call;
+using handful::Plan;
+using handful::Read;
+
+constexpr int kChunkRows = 4 * kBlockRows;       // stacked rows that share a tile while it is in the first-level cache
+constexpr int64_t kPackedBytes = 384 * 1024;     // packed keys and values at a time: well inside 1 MB of second level
+constexpr int64_t kMostStackedRows = 512;        // of a unit: bounds its states (0.2 MB with heads of 64)
+constexpr int64_t kLeastStackedRows = 48;        // below that, packing anew for each unit costs too much
+constexpr int64_t kUnitsPerThread = 8;
+
+// A unit's memory, kept by its thread from call to call.
+struct Scratch {
+  char* memory = nullptr;
+  int64_t size = 0;
+  ~Scratch() { std::free(memory); }
+
+  bool reserve(int64_t bytes) {
+    if (bytes <= size) return true;
+    std::free(memory);
+    memory = static_cast<char*>(std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64)));
+    size = memory ? bytes : 0;
+    return memory != nullptr;
+  }
+};
+
+thread_local Scratch scratch;
+
+struct Unit {
+  const Plan& plan;
+  const Call& call;
+  const Shape& shape;
+  int64_t kv_head, first_row, end_row;
+  int64_t group;        // query heads of a key head
+  int64_t most_tiles;   // tiles packed at a time
+  float* states;
+  uint32_t* packed;     // tile after tile: its keys, then its values
+
+  State state(int64_t row, int64_t head) const {
+    return {states + ((row - first_row) * group + head) * state_floats(shape)};
+  }
+};
+
+// The entries of a read that fall into a unit, and the tiles that any of them sees.
+struct Part {
+  const Read& read;
+  int64_t first, end;            // entries
+  int64_t first_tile, end_tile;
+};
+
+inline int64_t tile_lanes(const Shape& shape) { return packed_key_lanes(shape) + packed_value_lanes(shape); }
+
+inline int64_t lower_bound(const int64_t* begin, int64_t first, int64_t end, int64_t value) {
+  while (first < end) {
+    const int64_t middle = (first + end) / 2;
+    if (begin[middle] < value) first = middle + 1;
+    else end = middle;
+  }
+  return first;
+}
+
+inline Part part_of(const Unit& unit, const Read& read) {
+  const Plan& plan = unit.plan;
+  const int64_t behind = read.first_row + read.num_rows;
+  Part part{read, lower_bound(plan.rows, read.first_row, behind, unit.first_row), 0, 0, 0};
+  part.end = lower_bound(plan.rows, part.first, behind, unit.end_row);
+  int64_t low = read.num_keys, high = 0;
+  for (int64_t entry = part.first; entry < part.end; ++entry) {
+    if (plan.low[entry] < low) low = plan.low[entry];
+    if (plan.high[entry] > high) high = plan.high[entry];
+  }
+  if (read.first_word >= 0) low = 0, high = read.num_keys;
+  part.first_tile = low / kTileKeys;
+  part.end_tile = part.first < part.end ? (high + kTileKeys - 1) / kTileKeys : 0;
+  return part;
+}
+
+// The keys of a tile that an entry sees, as bits.
+inline uint64_t visible_keys(const Plan& plan, const Part& part, int64_t entry, int64_t tile) {
+  const int64_t start = tile * kTileKeys;
+  if (part.read.first_word >= 0) {
+    const int64_t words = (part.read.num_keys + kTileKeys - 1) / kTileKeys;
+    return plan.words[part.read.first_word + (entry - part.read.first_row) * words + tile];
+  }
+  int64_t low = plan.low[entry] - start, high = plan.high[entry] - start;
+  low = low < 0 ? 0 : low;
+  high = high > kTileKeys ? kTileKeys : high;
+  if (low >= high) return 0;
+  return (~uint64_t{0} >> (kTileKeys - high)) & (~uint64_t{0} << low);
+}
+
+inline PackedTile packed_tile(const Unit& unit, const Part& part, int64_t first_tile, int64_t tile) {
+  const uint32_t* keys = unit.packed + (tile - first_tile) * tile_lanes(unit.shape);
+  const int64_t left = part.read.num_keys - tile * kTileKeys;
+  return {keys, keys + packed_key_lanes(unit.shape), static_cast<int>(left < kTileKeys ? left : kTileKeys)};
+}
+
+HANDFUL_TARGET inline void pack_tiles(const Unit& unit, const Part& part, int64_t first_tile, int64_t end_tile) {
+  const int64_t stride = unit.call.num_kv_heads * unit.call.head_dim, head = unit.kv_head * unit.call.head_dim;
+  for (int64_t tile = first_tile; tile < end_tile; ++tile) {
+    const int64_t* slots = unit.plan.key_slots + part.read.first_key + tile * kTileKeys;
+    const PackedTile to = packed_tile(unit, part, first_tile, tile);
+    const Source keys{static_cast<const Elements::Type*>(unit.call.keys) + head, slots, stride};
+    const Source values{static_cast<const Elements::Type*>(unit.call.values) + head, slots, stride};
+    pack_keys(unit.shape, keys, to.num_keys, const_cast<uint32_t*>(to.keys));
+    pack_values(unit.shape, values, to.num_keys, const_cast<uint32_t*>(to.values));
+  }
+}
+
+// A chunk of stacked rows (entry by entry, in each its query heads) from stacked row `first`, through some tiles.
+HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, int64_t first, int64_t first_tile,
+                                        int64_t end_tile) {
+  const Shape& shape = unit.shape;
+  const int64_t left = (part.end - part.first) * unit.group - first;
+  const int count = static_cast<int>(left < kChunkRows ? left : kChunkRows);
+  uint32_t* q = unit.packed + unit.most_tiles * tile_lanes(shape);
+  State states[kChunkRows];
+  int64_t entries[kChunkRows];
+  for (int i = 0; i < count; ++i) {
+    const int64_t head = (first + i) % unit.group, entry = part.first + (first + i) / unit.group;
+    const int64_t row = unit.plan.rows[entry];
+    const int64_t at = row * unit.call.q_stride + (unit.kv_head * unit.group + head) * unit.call.head_dim;
+    entries[i] = entry;
+    states[i] = unit.state(row, head);
+    pack_query(shape, static_cast<const Elements::Type*>(unit.call.q) + at, q + i * shape.q_steps);
+  }
+  for (int64_t tile = first_tile; tile < end_tile; ++tile) {
+    const PackedTile keys = packed_tile(unit, part, first_tile, tile);
+    uint64_t words[kChunkRows];
+    for (int i = 0; i < count; ++i)
+      words[i] = i && entries[i] == entries[i - 1] ? words[i - 1] : visible_keys(unit.plan, part, entries[i], tile);
+    for (int i = 0; i < count; i += kBlockRows) {
+      const int rows = count - i < kBlockRows ? count - i : kBlockRows;
+      attend_tile(rows, shape, keys, q + i * shape.q_steps, words + i, states + i);
+    }
+  }
+}
+
+HANDFUL_TARGET inline void write_out(const Unit& unit) {
+  const Shape& shape = unit.shape;
+  Elements::Type* out = static_cast<Elements::Type*>(unit.call.out);
+  for (int64_t row = unit.first_row; row < unit.end_row; ++row)
+    for (int64_t head = 0; head < unit.group; ++head) {
+      const State state = unit.state(row, head);
+      const float total = _mm512_reduce_add_ps(_mm512_loadu_ps(state.sums(shape)));
+      const __m512 factor = _mm512_set1_ps(1.0f / total);
+      Elements::Type* to = out + (row * unit.call.num_heads + unit.kv_head * unit.group + head) * shape.head_dim;
+      for (int done = 0; done < shape.head_dim; done += kLanes)
+        Elements::store(to + done, _mm512_mul_ps(_mm512_loadu_ps(state.out + done), factor), shape.head_dim - done);
+    }
+}
+
+HANDFUL_TARGET void run_unit(const Unit& unit) {
+  const int64_t num_states = (unit.end_row - unit.first_row) * unit.group;
+  std::memset(unit.states, 0, static_cast<size_t>(num_states * state_floats(unit.shape)) * sizeof(float));
+  for (int64_t i = 0; i < num_states; ++i) State{unit.states + i * state_floats(unit.shape)}.top(unit.shape) = kLowest;
+  for (int64_t number = 0; number < unit.plan.num_reads; ++number) {
+    const Part part = part_of(unit, unit.plan.reads[number]);
+    const int64_t stacked = (part.end - part.first) * unit.group;
+    for (int64_t tile = part.first_tile; tile < part.end_tile; tile += unit.most_tiles) {
+      const int64_t end = tile + unit.most_tiles < part.end_tile ? tile + unit.most_tiles : part.end_tile;
+      pack_tiles(unit, part, tile, end);
+      for (int64_t first = 0; first < stacked; first += kChunkRows) attend_chunk(unit, part, first, tile, end);
+    }
+  }
+  write_out(unit);
+}
+
+inline void store_new(const Plan& plan, const Call& call, int64_t token) {
+  const int64_t width = call.num_kv_heads * call.head_dim, to = plan.new_slots[token] * width;
+  const size_t bytes = static_cast<size_t>(width) * sizeof(Elements::Type);
+  using Type = Elements::Type;
+  std::memcpy(static_cast<Type*>(call.keys) + to, static_cast<const Type*>(call.k) + token * call.k_stride, bytes);
+  std::memcpy(static_cast<Type*>(call.values) + to, static_cast<const Type*>(call.v) + token * call.v_stride, bytes);
+}
+
+inline int64_t rows_of_a_unit(const Plan& plan, const Call& call) {
+  const int64_t group = call.num_heads / call.num_kv_heads, stacked = plan.num_tokens * group;
+  const int64_t wanted = kUnitsPerThread * omp_get_max_threads();
+  int64_t size = stacked * call.num_kv_heads / (wanted > 0 ? wanted : 1);
+  if (size < kLeastStackedRows) size = kLeastStackedRows;
+  if (size > kMostStackedRows) size = kMostStackedRows;
+  return (size + group - 1) / group;
+}
+
+// A step's attention in one layer. Returns 0, or 1 when there was no memory for it.
+inline int attend_step(const Plan& plan, const Call& call) {
+  const int head_dim = static_cast<int>(call.head_dim), num_vectors = (head_dim + kLanes - 1) / kLanes;
+  const Shape shape{head_dim, num_vectors, num_vectors * kLanes,
+                    (head_dim + Elements::kPerLane - 1) / Elements::kPerLane,
+                    static_cast<float>(call.scale * 1.4426950408889634)};
+  const int64_t group = call.num_heads / call.num_kv_heads, size = rows_of_a_unit(plan, call);
+  const int64_t num_units = (plan.num_tokens + size - 1) / size * call.num_kv_heads;
+  const int64_t tile_bytes = tile_lanes(shape) * 4, fitting = kPackedBytes / tile_bytes;
+  const int64_t most_tiles = fitting > 1 ? fitting : 1;
+  const int64_t state_bytes = size * group * state_floats(shape) * 4;
+  const int64_t bytes = state_bytes + most_tiles * tile_bytes + int64_t{kChunkRows} * shape.q_steps * 4;
+  int failed = 0;
+#pragma omp parallel
+  {
+#pragma omp for schedule(static)
+    for (int64_t token = 0; token < plan.num_tokens; ++token) store_new(plan, call, token);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t number = 0; number < num_units; ++number) {
+      if (!scratch.reserve(bytes)) {
+#pragma omp atomic write
+        failed = 1;
+        continue;
+      }
+      const int64_t first = number / call.num_kv_heads * size, end = first + size;
+      run_unit(Unit{plan, call, shape, number % call.num_kv_heads, first, end < plan.num_tokens ? end : plan.num_tokens,
+                    group, most_tiles, reinterpret_cast<float*>(scratch.memory),
+                    reinterpret_cast<uint32_t*>(scratch.memory + state_bytes)});
+    }
+  }
+  return failed;
+}
+
+}  // namespace

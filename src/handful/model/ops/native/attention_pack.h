@@ -1,0 +1,83 @@
+// Packing: 64 keys and values, gathered from the slots of a KV memory, into the order that attention_tile.h reads.
+#pragma once
+
+namespace {
+
+HANDFUL_TARGET inline int64_t packed_key_lanes(const Shape& shape) { return int64_t{shape.q_steps} * kTileKeys; }
+
+HANDFUL_TARGET inline int64_t packed_value_lanes(const Shape& shape) {
+  return int64_t{kTileKeys / Elements::kPerLane} * shape.padded_dim;
+}
+
+// Where the keys (or values) of one key head lie: token slots, and elements from one slot to the next.
+struct Source {
+  const Elements::Type* base;
+  const int64_t* slots;
+  int64_t slot_stride;
+  const Elements::Type* at(int key) const { return base + slots[key] * slot_stride; }
+};
+
+// Rows become columns, in 32-bit lanes.
+HANDFUL_TARGET inline void transpose(__m512i* x) {
+  __m512i y[16];
+  for (int i = 0; i < 16; i += 2) {
+    y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {  // lane group g of x[i + j] now holds column 4 g + j of rows i .. i + 3
+    x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+    x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+    x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+    x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512i a = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88), b = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xdd);
+    const __m512i c = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88), d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
+    y[j] = _mm512_shuffle_i32x4(a, c, 0x88);
+    y[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    y[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
+    y[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
+  }
+  for (int i = 0; i < 16; ++i) x[i] = y[i];
+}
+
+// Keys missing from the last 16 are zeros; whole 16s that are missing are left as they are and never read.
+HANDFUL_TARGET inline void pack_keys(const Shape& shape, const Source& from, int num_keys, uint32_t* to) {
+  constexpr int kWidth = kLanes * Elements::kPerLane;
+  for (int first = 0; first < num_keys; first += kLanes) {
+    const int count = num_keys - first < kLanes ? num_keys - first : kLanes;
+    for (int step = 0; step < shape.q_steps; step += kLanes) {
+      const int done = step * Elements::kPerLane;
+      const int width = shape.head_dim - done < kWidth ? shape.head_dim - done : kWidth;
+      __m512i x[16];
+      for (int i = 0; i < kLanes; ++i)
+        x[i] = i < count ? Elements::load(from.at(first + i) + done, width) : _mm512_setzero_si512();
+      transpose(x);
+      const int steps = shape.q_steps - step < kLanes ? shape.q_steps - step : kLanes;
+      for (int i = 0; i < steps; ++i) _mm512_storeu_si512(to + (step + i) * kTileKeys + first, x[i]);
+    }
+  }
+}
+
+HANDFUL_TARGET inline void pack_values(const Shape& shape, const Source& from, int num_keys, uint32_t* to) {
+  for (int key = 0; key < num_keys; key += Elements::kPerLane, to += shape.padded_dim) {
+    const Elements::Type* first = from.at(key);
+    const Elements::Type* second = key + 1 < num_keys ? from.at(key + 1) : nullptr;
+    for (int c = 0; c < shape.num_vectors; ++c) {
+      const int done = c * kLanes;
+      const int count = shape.head_dim - done < kLanes ? shape.head_dim - done : kLanes;
+      _mm512_storeu_si512(to + done, Elements::zip(first + done, second ? second + done : nullptr, count));
+    }
+  }
+}
+
+HANDFUL_TARGET inline void pack_query(const Shape& shape, const Elements::Type* from, uint32_t* to) {
+  constexpr int kWidth = kLanes * Elements::kPerLane;
+  for (int step = 0; step < shape.q_steps; step += kLanes) {
+    const int left = shape.head_dim - step * Elements::kPerLane, lanes = shape.q_steps - step;
+    const __m512i x = Elements::load(from + step * Elements::kPerLane, left < kWidth ? left : kWidth);
+    _mm512_mask_storeu_epi32(to + step, static_cast<__mmask16>(lanes >= kLanes ? 0xffff : (1 << lanes) - 1), x);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,192 @@
+// The arithmetic: a few query rows against one tile of 64 packed keys. Included by attention_kernel.h, once for each
+// element type (`Elements`, `HANDFUL_TARGET`), so everything is in an unnamed namespace.
+//
+// Packed, all in 32-bit lanes of `kPerLane` elements (so that one loop serves both types):
+//   keys    [steps over head_dim][64 keys]              scores of 16 keys grow in one register
+//   values  [steps over the keys][head_dim, padded]     outputs of 16 dimensions grow in one register
+//   q, p    [row][steps]                                broadcast lane by lane
+// A kernel for AMX would put its own packing (rows of 64 bytes: 16 x 32 bfloat16 pairs) and its own `score_block` and
+// `value_block` here and leave the rest as it is. There is none yet, since there was no such processor to test it on.
+#pragma once
+
+namespace {
+
+using handful::kTileKeys;
+
+constexpr int kBlockRows = 6;     // 6 rows x 4 vectors of sums: 24 of 32 registers
+constexpr int kLanes = 16;
+constexpr float kLowest = -1e30f;  // stands for "no score yet"; finite, so that differences of it are no NaN
+
+// Shapes that stay the same for a whole call.
+struct Shape {
+  int head_dim, num_vectors, padded_dim;  // padded_dim = 16 * num_vectors >= head_dim
+  int q_steps;                            // lanes of a query or key
+  float scale_log2;                       // the scores' scale, times log2(e)
+};
+
+struct PackedTile {
+  const uint32_t* keys;
+  const uint32_t* values;
+  int num_keys;
+};
+
+// The running softmax of a row and head, in one piece of memory: sums of p * v, then of p by lane, then the maximum.
+struct State {
+  float* out;
+  HANDFUL_TARGET float* sums(const Shape& shape) const { return out + shape.padded_dim; }
+  HANDFUL_TARGET float& top(const Shape& shape) const { return out[shape.padded_dim + kLanes]; }
+};
+
+HANDFUL_TARGET inline int64_t state_floats(const Shape& shape) { return shape.padded_dim + 2 * kLanes; }
+
+// 2^x for x <= 0; far below, 0.
+HANDFUL_TARGET inline __m512 exp2_negative(__m512 x) {
+  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm512_scalef_ps(Elements::exp2_fraction(_mm512_sub_ps(x, whole)), whole);
+}
+
+// scores[r][0 .. 16 C) = q . k, unscaled.
+template <int R, int C>
+HANDFUL_TARGET inline void score_block(const Shape& shape, const uint32_t* q, const uint32_t* keys, float* scores) {
+  __m512 sum[R][C];
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c) sum[r][c] = _mm512_setzero_ps();
+  for (int step = 0; step < shape.q_steps; ++step) {
+    __m512i key[C];
+    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + step * kTileKeys + c * kLanes);
+    for (int r = 0; r < R; ++r) {
+      const __m512i asked = _mm512_set1_epi32(static_cast<int>(q[r * shape.q_steps + step]));
+      for (int c = 0; c < C; ++c) sum[r][c] = Elements::multiply_add(sum[r][c], key[c], asked);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c) _mm512_store_ps(scores + r * kTileKeys + c * kLanes, sum[r][c]);
+}
+
+// out[r] = out[r] * shrink[r] + p[r] . v, for C vectors of dimensions from `first`.
+template <int R, int C>
+HANDFUL_TARGET inline void value_block(const Shape& shape, const PackedTile& tile, int first, const uint32_t* p,
+                                       const float* shrink, const State* states) {
+  __m512 sum[R][C];
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c)
+      sum[r][c] = _mm512_mul_ps(_mm512_loadu_ps(states[r].out + first + c * kLanes), _mm512_set1_ps(shrink[r]));
+  const int steps = (tile.num_keys + Elements::kPerLane - 1) / Elements::kPerLane;
+  const uint32_t* values = tile.values + first;
+  for (int step = 0; step < steps; ++step) {
+    __m512i value[C];
+    for (int c = 0; c < C; ++c) value[c] = _mm512_loadu_si512(values + step * shape.padded_dim + c * kLanes);
+    for (int r = 0; r < R; ++r) {
+      const __m512i weight = _mm512_set1_epi32(static_cast<int>(p[r * kTileKeys + step]));
+      for (int c = 0; c < C; ++c) sum[r][c] = Elements::multiply_add(sum[r][c], value[c], weight);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c) _mm512_storeu_ps(states[r].out + first + c * kLanes, sum[r][c]);
+}
+
+// Score c of a row; what the row doesn't see is `kLowest`.
+template <bool Masked>
+HANDFUL_TARGET inline __m512 visible_score(const float* scores, uint64_t word, int c) {
+  const __m512 score = _mm512_load_ps(scores + c * kLanes);
+  if (!Masked) return score;
+  return _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), static_cast<__mmask16>(word >> (c * kLanes)), score);
+}
+
+// Raise each row's maximum to this tile's; `shrink` is what sums so far are to be multiplied by.
+template <int R, int C, bool Masked>
+HANDFUL_TARGET inline void raise_tops(const Shape& shape, const float* scores, const uint64_t* words,
+                                      const State* states, float* shrink) {
+  alignas(64) float before[kLanes] = {}, after[kLanes] = {};
+  for (int r = 0; r < R; ++r) {
+    __m512 most = visible_score<Masked>(scores + r * kTileKeys, words[r], 0);
+    for (int c = 1; c < C; ++c) most = _mm512_max_ps(most, visible_score<Masked>(scores + r * kTileKeys, words[r], c));
+    before[r] = states[r].top(shape);
+    const float top = _mm512_reduce_max_ps(most) * shape.scale_log2;
+    after[r] = top > before[r] ? top : before[r];
+    states[r].top(shape) = after[r];
+  }
+  _mm512_store_ps(shrink, exp2_negative(_mm512_sub_ps(_mm512_load_ps(before), _mm512_load_ps(after))));
+}
+
+// Scores become probabilities (against the running maximum) in the elements' type; their sums grow in float32.
+template <int R, int C, bool Masked>
+HANDFUL_TARGET inline void softmax_block(const Shape& shape, const float* scores, const uint64_t* words,
+                                         const State* states, const float* shrink, uint32_t* p) {
+  const __m512 scale = _mm512_set1_ps(shape.scale_log2);
+  for (int r = 0; r < R; ++r) {
+    const __m512 top = _mm512_set1_ps(states[r].top(shape));
+    __m512 e[C + 1];
+    for (int c = 0; c < C; ++c) {
+      const __m512 score = _mm512_load_ps(scores + r * kTileKeys + c * kLanes);
+      e[c] = exp2_negative(_mm512_fmsub_ps(score, scale, top));
+      if (Masked) e[c] = _mm512_maskz_mov_ps(static_cast<__mmask16>(words[r] >> (c * kLanes)), e[c]);
+    }
+    e[C] = _mm512_setzero_ps();
+    float* sums = states[r].sums(shape);
+    __m512 total = e[0];
+    for (int c = 1; c < C; ++c) total = _mm512_add_ps(total, e[c]);
+    _mm512_storeu_ps(sums, _mm512_fmadd_ps(_mm512_loadu_ps(sums), _mm512_set1_ps(shrink[r]), total));
+    for (int c = 0; c < C; c += 2)
+      Elements::store_pair(p + r * kTileKeys + c * kLanes / Elements::kPerLane, e[c], e[c + 1]);
+  }
+}
+
+template <int R>
+HANDFUL_TARGET inline void add_values(const Shape& shape, const PackedTile& tile, const uint32_t* p,
+                                      const float* shrink, const State* states) {
+  // As few passes as possible, of nearly equal width: 5 vectors are 3 + 2.
+  int passes = (shape.num_vectors + 3) / 4;
+  for (int first = 0; passes > 0; --passes) {
+    const int width = (shape.num_vectors - first + passes - 1) / passes, lane = first * kLanes;
+    switch (width) {
+      case 4: value_block<R, 4>(shape, tile, lane, p, shrink, states); break;
+      case 3: value_block<R, 3>(shape, tile, lane, p, shrink, states); break;
+      case 2: value_block<R, 2>(shape, tile, lane, p, shrink, states); break;
+      default: value_block<R, 1>(shape, tile, lane, p, shrink, states);
+    }
+    first += width;
+  }
+}
+
+template <int R, int C, bool Masked>
+HANDFUL_TARGET inline void attend_rows(const Shape& shape, const PackedTile& tile, const uint32_t* q,
+                                       const uint64_t* words, const State* states) {
+  alignas(64) float scores[R * kTileKeys];
+  alignas(64) uint32_t p[R * kTileKeys];
+  alignas(64) float shrink[kLanes];
+  score_block<R, C>(shape, q, tile.keys, scores);
+  raise_tops<R, C, Masked>(shape, scores, words, states, shrink);
+  softmax_block<R, C, Masked>(shape, scores, words, states, shrink, p);
+  add_values<R>(shape, tile, p, shrink, states);
+}
+
+// R rows (each with its word of visible keys) against a tile: their running softmax goes on.
+template <int R>
+HANDFUL_TARGET void attend_tile(const Shape& shape, const PackedTile& tile, const uint32_t* q, const uint64_t* words,
+                                const State* states) {
+  uint64_t all = ~uint64_t{0}, any = 0;
+  for (int r = 0; r < R; ++r) all &= words[r], any |= words[r];
+  if (!any) return;
+  if (!~all) return attend_rows<R, 4, false>(shape, tile, q, words, states);
+  switch ((tile.num_keys + kLanes - 1) / kLanes) {
+    case 4: return attend_rows<R, 4, true>(shape, tile, q, words, states);
+    case 3: return attend_rows<R, 3, true>(shape, tile, q, words, states);
+    case 2: return attend_rows<R, 2, true>(shape, tile, q, words, states);
+    default: return attend_rows<R, 1, true>(shape, tile, q, words, states);
+  }
+}
+
+HANDFUL_TARGET inline void attend_tile(int num_rows, const Shape& shape, const PackedTile& tile, const uint32_t* q,
+                                       const uint64_t* words, const State* states) {
+  switch (num_rows) {
+    case 6: return attend_tile<6>(shape, tile, q, words, states);
+    case 5: return attend_tile<5>(shape, tile, q, words, states);
+    case 4: return attend_tile<4>(shape, tile, q, words, states);
+    case 3: return attend_tile<3>(shape, tile, q, words, states);
+    case 2: return attend_tile<2>(shape, tile, q, words, states);
+    default: return attend_tile<1>(shape, tile, q, words, states);
+  }
+}
+
+}  // namespace

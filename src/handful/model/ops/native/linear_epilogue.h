@@ -1,0 +1,117 @@
+// From 32-bit sums to results: scale, bias, activation, gate, rounding. AVX-512.
+#pragma once
+
+#include <immintrin.h>
+
+#include "handful.h"
+#include "linear_int8.h"
+
+namespace handful {
+
+// e^x to about 2 units in the last place; x is clamped to where e^x is a normal number. NaN stays NaN.
+HANDFUL_AVX512 inline __m512 exp16(__m512 x) {
+  // min and max give their second operand when one is NaN, so x stands there.
+  const __m512 bounded = _mm512_max_ps(_mm512_set1_ps(-87.0f), _mm512_min_ps(_mm512_set1_ps(88.0f), x));
+  const __m512 power = _mm512_roundscale_ps(_mm512_mul_ps(bounded, _mm512_set1_ps(1.44269504f)), 8);
+  __m512 r = _mm512_fnmadd_ps(power, _mm512_set1_ps(0.693359375f), bounded);
+  r = _mm512_fnmadd_ps(power, _mm512_set1_ps(-2.12194440e-4f), r);
+  __m512 p = _mm512_set1_ps(1.9875691500e-4f);  // minimax polynomial of Cephes' expf
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1f));
+  p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
+  return _mm512_scalef_ps(p, power);
+}
+
+// x / (1 + e^-z): silu with z = x, gelu_tanh with z = 2 sqrt(2 / pi) (x + 0.044715 x^3).
+HANDFUL_AVX512 inline __m512 sigmoid_times(__m512 x, __m512 z) {
+  const __m512 e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), z));
+  return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
+}
+
+HANDFUL_AVX512 inline __m512 gelu_tanh16(__m512 x) {
+  const __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.0713548162726f), _mm512_set1_ps(1.59576912161f));
+  return sigmoid_times(x, _mm512_mul_ps(x, cubic));
+}
+
+// x Phi(x), with the error function of Abramowitz and Stegun 7.1.26 (absolute error below 2e-7).
+HANDFUL_AVX512 inline __m512 gelu16(__m512 x) {
+  const __m512 one = _mm512_set1_ps(1.0f);
+  const __m512 z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678f));
+  const __m512 t = _mm512_div_ps(one, _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), one));
+  __m512 p = _mm512_set1_ps(1.061405429f);
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
+  const __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(z, z))));
+  const __m512 half_tail = _mm512_mul_ps(_mm512_set1_ps(0.5f), tail);  // 1 - Phi(|x|)
+  const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+  return _mm512_mul_ps(x, _mm512_mask_mov_ps(_mm512_sub_ps(one, half_tail), negative, half_tail));
+}
+
+HANDFUL_AVX512 inline __m512 activate16(__m512 x, int32_t activation) {
+  switch (activation) {
+    case kGelu: return gelu16(x);
+    case kGeluTanh: return gelu_tanh16(x);
+    case kRelu: return _mm512_max_ps(_mm512_setzero_ps(), x);  // NaN stays NaN
+    case kSilu: return sigmoid_times(x, x);
+    default: return x;
+  }
+}
+
+// Round to nearest even; NaN stays NaN.
+HANDFUL_AVX512 inline __m256i to_bfloat16(__m512 x) {
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+}
+
+// Where results go: [rows][num_out] without gaps, added to `residual` of the same shape and type if there is one.
+struct Output {
+  char* out;
+  const char* residual;
+  int32_t type;
+};
+
+// 16 results to `at` (an index into the whole of the output); `left` columns are real, the rest is not written.
+HANDFUL_AVX512 inline void store16(__m512 x, const Output& to, int64_t at, int64_t left) {
+  const __mmask16 real = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+  if (to.type == kBFloat16) {
+    if (to.residual != nullptr) {
+      const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(real, to.residual + at * 2));
+      x = _mm512_add_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));
+    }
+    _mm256_mask_storeu_epi16(to.out + at * 2, real, to_bfloat16(x));
+    return;
+  }
+  if (to.residual != nullptr) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(real, to.residual + at * 4));
+  _mm512_mask_storeu_ps(to.out + at * 4, real, x);
+}
+
+// One row of one panel: its 32 sums -> scale, bias, activation, gate, residual -> results.
+HANDFUL_AVX512 inline void finish(const Int8Linear& layer, int64_t row, int64_t panel, const int32_t* sums,
+                                  float row_scale, const Output& to) {
+  const int64_t at = panel * kPanel;
+  const __m512 scale = _mm512_set1_ps(row_scale);
+  const __m512 first = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums));
+  const __m512 second = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums + 16));
+  const __m512 first_scale = _mm512_mul_ps(scale, _mm512_loadu_ps(layer.scales + at));
+  const __m512 second_scale = _mm512_mul_ps(scale, _mm512_loadu_ps(layer.scales + at + 16));
+  const __m512 x = _mm512_fmadd_ps(first, first_scale, _mm512_loadu_ps(layer.bias + at));
+  const __m512 y = _mm512_fmadd_ps(second, second_scale, _mm512_loadu_ps(layer.bias + at + 16));
+  const int64_t start = row * layer.num_out, column = layer.gated ? panel * 16 : at;
+  const int64_t left = layer.num_out - column;
+  if (layer.gated) {
+    store16(_mm512_mul_ps(activate16(x, layer.activation), y), to, start + column, left);
+    return;
+  }
+  store16(activate16(x, layer.activation), to, start + column, left);
+  if (left > 16) store16(activate16(y, layer.activation), to, start + column + 16, left - 16);
+}
+
+}  // namespace handful

@@ -1,0 +1,158 @@
+// The product of quantised activations and packed int8 weights with AVX-512 VNNI, results finished in registers.
+//
+// A tile is ROWS rows by PANELS panels of 32 columns, its sums in at most 28 registers through the whole of K. A task
+// is one block of rows, small enough for the second-level cache, by one group of panels; threads take tasks as they
+// come free. A row's sums are exact integers, so they depend neither on other rows nor on the tiling.
+
+#include <immintrin.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "handful.h"
+#include "linear_epilogue.h"
+#include "linear_int8.h"
+
+namespace handful {
+namespace {
+
+constexpr int kMaxRows = 14;
+constexpr int64_t kBlockBytes = 384 * 1024;
+
+int64_t num_panels(const Int8Linear& layer) {
+  return layer.gated ? (layer.num_out + 15) / 16 : (layer.num_out + kPanel - 1) / kPanel;
+}
+
+struct Product {
+  const Int8Linear& layer;
+  const uint8_t* x;     // [rows][padded_in]
+  const float* scales;  // [rows]
+  Output to;
+};
+
+template <int ROWS, int PANELS>
+HANDFUL_AVX512_VNNI void tile(const Product& p, int64_t row, int64_t panel) {
+  const Int8Linear& layer = p.layer;
+  const int64_t depth = layer.padded_in, panel_bytes = depth * kPanel;
+  const int8_t* weights = layer.panels + panel * panel_bytes;
+  const uint8_t* x = p.x + row * depth;
+  __m512i sums[ROWS][PANELS * 2];
+#pragma GCC unroll 8
+  for (int n = 0; n < PANELS * 2; n++) {
+    const __m512i offset = _mm512_loadu_si512(layer.offsets + panel * kPanel + n * 16);
+#pragma GCC unroll 14
+    for (int r = 0; r < ROWS; r++) sums[r][n] = offset;
+  }
+  for (int64_t k = 0; k < depth; k += 4) {
+    __m512i w[PANELS * 2];
+#pragma GCC unroll 8
+    for (int n = 0; n < PANELS * 2; n++) {
+      w[n] = _mm512_loadu_si512(weights + (n / 2) * panel_bytes + k * kPanel + (n % 2) * 64);
+    }
+#pragma GCC unroll 14
+    for (int r = 0; r < ROWS; r++) {
+      const __m512i four = _mm512_set1_epi32(*reinterpret_cast<const int32_t*>(x + r * depth + k));
+#pragma GCC unroll 8
+      for (int n = 0; n < PANELS * 2; n++) sums[r][n] = _mm512_dpbusd_epi32(sums[r][n], four, w[n]);
+    }
+  }
+  alignas(64) int32_t found[ROWS][PANELS * 2][16];
+#pragma GCC unroll 14
+  for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 8
+    for (int n = 0; n < PANELS * 2; n++) _mm512_store_si512(found[r][n], sums[r][n]);
+  }
+  for (int n = 0; n < PANELS; n++) {
+    for (int r = 0; r < ROWS; r++) {
+      finish(layer, row + r, panel + n, found[r][n * 2], p.scales[row + r], p.to);
+    }
+  }
+}
+
+using Tile = void (*)(const Product&, int64_t, int64_t);
+template <int PANELS>
+constexpr Tile kTiles[kMaxRows + 1] = {};
+template <>
+constexpr Tile kTiles<1>[kMaxRows + 1] = {nullptr,    tile<1, 1>, tile<2, 1>,  tile<3, 1>,  tile<4, 1>,
+                                          tile<5, 1>, tile<6, 1>, tile<7, 1>,  tile<8, 1>,  tile<9, 1>,
+                                          tile<10, 1>, tile<11, 1>, tile<12, 1>, tile<13, 1>, tile<14, 1>};
+template <>
+constexpr Tile kTiles<2>[kMaxRows + 1] = {nullptr,    tile<1, 2>, tile<2, 2>, tile<3, 2>,
+                                          tile<4, 2>, tile<5, 2>, tile<6, 2>, tile<7, 2>};
+template <>
+constexpr Tile kTiles<4>[kMaxRows + 1] = {nullptr, tile<1, 4>, tile<2, 4>, tile<3, 4>};
+
+template <int PANELS>
+void columns(const Product& p, int64_t first_row, int64_t end_row, int64_t panel, int64_t num_tiles) {
+  const int64_t rows = end_row - first_row;
+  for (int64_t t = 0; t < num_tiles; t++) {
+    const int64_t from = first_row + rows * t / num_tiles, to = first_row + rows * (t + 1) / num_tiles;
+    kTiles<PANELS>[to - from](p, from, panel);
+  }
+}
+
+// Rows [first_row, end_row) by panels [panel, end_panel), a group of panels outermost: it stays in the cache.
+void block(const Product& p, int64_t first_row, int64_t end_row, int64_t panel, int64_t end_panel) {
+  const int64_t rows = end_row - first_row;
+  const int64_t num_tiles = (rows + kMaxRows - 1) / kMaxRows;
+  const int64_t tallest = (rows + num_tiles - 1) / num_tiles;
+  const int64_t side_by_side = tallest <= 3 ? 4 : tallest <= 7 ? 2 : 1;
+  while (panel < end_panel) {
+    const int64_t left = std::min(side_by_side, end_panel - panel);
+    if (left >= 4) {
+      columns<4>(p, first_row, end_row, panel, num_tiles);
+      panel += 4;
+    } else if (left >= 2) {
+      columns<2>(p, first_row, end_row, panel, num_tiles);
+      panel += 2;
+    } else {
+      columns<1>(p, first_row, end_row, panel, num_tiles);
+      panel += 1;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace handful
+
+// x [rows][in], `stride` bytes from row to row -> out [rows][num_out], both of `type`; residual (or null) like out.
+// bytes [rows][padded_in] and scales [rows] are room to work in.
+HANDFUL_API void handful_linear_int8(const handful::Int8Linear* layer, const char* x, int64_t rows, int64_t stride,
+                                     int32_t type, const char* residual, char* out, uint8_t* bytes, float* scales,
+                                     int32_t threads) {
+  using namespace handful;
+  const Input input{x, rows, stride, type};
+  const Product p{*layer, bytes, scales, {out, residual, type}};
+  const int64_t panels = num_panels(*layer), depth = layer->padded_in;
+  const int64_t block_rows = std::max<int64_t>(kBlockBytes / depth / kMaxRows, 1) * kMaxRows;
+  const int64_t row_blocks = (rows + block_rows - 1) / block_rows;
+  const int64_t wanted = std::max<int64_t>(1, threads * 4 / row_blocks);  // tasks along the columns
+  const int64_t group = std::max<int64_t>((panels + wanted - 1) / wanted, std::min<int64_t>(panels, 4));
+  const int64_t groups = (panels + group - 1) / group;
+#pragma omp parallel num_threads(threads) if (row_blocks * groups > 1)
+  {
+    std::vector<float> scratch(depth);
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+      scales[r] = quantise_row(*layer, input, r, kZeroByte, scratch.data(), bytes + r * depth);
+    }
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t task = 0; task < row_blocks * groups; task++) {
+      const int64_t r = task / groups, g = task % groups;
+      block(p, rows * r / row_blocks, rows * (r + 1) / row_blocks, g * group, std::min(panels, (g + 1) * group));
+    }
+  }
+}
+
+// Sums that another library made, [rows][whole panels] without offsets -> out [rows][num_out]; residual like out.
+HANDFUL_API void handful_finish_int8(const handful::Int8Linear* layer, const int32_t* sums, const float* scales,
+                                     int64_t rows, int32_t type, const char* residual, char* out, int32_t threads) {
+  using namespace handful;
+  const int64_t panels = num_panels(*layer);
+  const Output to{out, residual, type};
+#pragma omp parallel for schedule(static) num_threads(threads) if (rows * panels > 1024)
+  for (int64_t r = 0; r < rows; r++) {
+    for (int64_t n = 0; n < panels; n++) finish(*layer, r, n, sums + (r * panels + n) * kPanel, scales[r], to);
+  }
+}

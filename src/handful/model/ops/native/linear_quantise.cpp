@@ -1,0 +1,101 @@
+// Rows of activations, normed if the layer asks for it, to bytes with one scale a row:
+// byte = zero_byte + round(x / scale), scale = max |x| / 127.
+//
+// A row of zeros (nothing above 2^-100) has scale 0. A row with NaN or infinity in it has scale NaN, so that all its
+// results are NaN and no other row's are touched.
+
+#include <immintrin.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "handful.h"
+#include "linear_int8.h"
+
+namespace handful {
+namespace {
+
+constexpr float kSmallest = 7.8886091e-31f;  // 2^-100; 127 / x overflows not far below
+
+inline __mmask16 real16(int64_t left) { return left >= 16 ? 0xffff : left <= 0 ? 0 : (1u << left) - 1; }
+
+HANDFUL_AVX512 inline __m512 load16(const char* x, int64_t i, __mmask16 real, int32_t type) {
+  if (type == kFloat32) return _mm512_maskz_loadu_ps(real, x + i * 4);
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(real, x + i * 2));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+HANDFUL_AVX512 void normalise(const Int8Linear& layer, float* x) {
+  const float count = static_cast<float>(layer.in);
+  __m512 mean = _mm512_setzero_ps();
+  if (layer.norm == kLayerNorm) {
+    __m512 sum = mean;
+    for (int64_t i = 0; i < layer.padded_in; i += 16) sum = _mm512_add_ps(sum, _mm512_loadu_ps(x + i));
+    mean = _mm512_set1_ps(_mm512_reduce_add_ps(sum) / count);
+  }
+  __m512 squares = _mm512_setzero_ps();
+  for (int64_t i = 0; i < layer.in; i += 16) {
+    const __m512 away = _mm512_maskz_sub_ps(real16(layer.in - i), _mm512_loadu_ps(x + i), mean);
+    squares = _mm512_fmadd_ps(away, away, squares);
+  }
+  const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / count + layer.norm_eps));
+  for (int64_t i = 0; i < layer.padded_in; i += 16) {
+    const __m512 unit = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), factor);
+    const __m512 weight = _mm512_loadu_ps(layer.norm_weight + i), bias = _mm512_loadu_ps(layer.norm_bias + i);
+    _mm512_storeu_ps(x + i, _mm512_fmadd_ps(unit, weight, bias));  // the padding's weight and bias are 0
+  }
+}
+
+// The largest |x|, found on the bits so that NaN and infinity are larger than all.
+HANDFUL_AVX512 float largest(const float* x, int64_t size) {
+  __m512i found = _mm512_setzero_si512();
+  for (int64_t i = 0; i < size; i += 16) {
+    const __m512i bits = _mm512_castps_si512(_mm512_loadu_ps(x + i));
+    found = _mm512_max_epu32(found, _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff)));
+  }
+  const uint32_t bits = _mm512_reduce_max_epu32(found);
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+}  // namespace
+
+HANDFUL_AVX512 float quantise_row(const Int8Linear& layer, const Input& input, int64_t row, int32_t zero_byte,
+                                  float* scratch, uint8_t* bytes) {
+  const char* x = input.x + row * input.stride;
+  for (int64_t i = 0; i < layer.padded_in; i += 16) {
+    _mm512_storeu_ps(scratch + i, load16(x, i, real16(layer.in - i), input.type));
+  }
+  if (layer.norm != kNoNorm) normalise(layer, scratch);
+  const float top = largest(scratch, layer.padded_in);
+  const bool used = std::isfinite(top) && top > kSmallest;
+  const __mmask16 all = used ? 0xffff : 0;
+  const __m512 inverse = _mm512_set1_ps(used ? 127.0f / top : 0.0f);
+  const __m512i zero = _mm512_set1_epi32(zero_byte);
+  for (int64_t i = 0; i < layer.padded_in; i += 16) {
+    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(all, scratch + i), inverse));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + i), _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero)));
+  }
+  if (!std::isfinite(top)) return std::numeric_limits<float>::quiet_NaN();
+  return used ? top / 127.0f : 0.0f;
+}
+
+}  // namespace handful
+
+// x [rows][in] -> bytes [rows][padded_in] and scales [rows], for a product of another library.
+HANDFUL_API void handful_quantise_int8(const handful::Int8Linear* layer, const char* x, int64_t rows, int64_t stride,
+                                       int32_t type, int32_t zero_byte, uint8_t* bytes, float* scales,
+                                       int32_t threads) {
+  using namespace handful;
+  const Input input{x, rows, stride, type};
+#pragma omp parallel num_threads(threads) if (rows * layer->in > 16384)
+  {
+    std::vector<float> scratch(layer->padded_in);
+#pragma omp for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+      scales[r] = quantise_row(*layer, input, r, zero_byte, scratch.data(), bytes + r * layer->padded_in);
+    }
+  }
+}

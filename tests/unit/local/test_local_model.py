@@ -1,0 +1,261 @@
+"""A model in this process, end to end on a tiny random one: texts in, answers out, through the engine's thread."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from handful.config import Settings
+from handful.engine.batch import Batch
+from handful.errors import (
+    BusyError,
+    EngineError,
+    InvalidInputError,
+    InvalidParameterError,
+    NotReadyError,
+    PromptTooLongError,
+    RequestTimeoutError,
+)
+from handful.local import LocalModel, load
+from handful.types import GenerationParameters
+from tests.unit.model.tiny_models import checkpoint
+
+GREEDY = GenerationParameters(max_new_tokens=12)
+
+
+def make(**settings: object) -> LocalModel:
+    configuration = Settings(precision="float32", kv_memory_mb=16, **settings)  # type: ignore[arg-type]
+    made = load(str(checkpoint("llama")), configuration=configuration)
+    assert isinstance(made, LocalModel)
+    return made
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[LocalModel]:
+    made = make()
+    yield made
+    made.loop.call(lambda engine: engine.check_integrity())
+    made.close()
+
+
+def test_prompts_are_answered_in_their_order(model: LocalModel) -> None:
+    prompts = ["the review is", "a good film", "the review is positive and"]
+    together = model.generate(prompts, GREEDY)
+    assert [model.generate([prompt], GREEDY)[0].completions for prompt in prompts] == [a.completions for a in together]
+    assert [answer.num_prompt_tokens for answer in together] == [model.count_tokens(prompt) for prompt in prompts]
+
+
+def test_the_joined_stream_is_the_text(model: LocalModel) -> None:
+    for parameters in (GREEDY, replace(GREEDY, temperature=1.5, seed=3), replace(GREEDY, stop=("e", "re"))):
+        events = list(model.stream("the review is", parameters))
+        completion = model.generate(["the review is"], parameters)[0].completions[0]
+        assert "".join(event.text for event in events) == completion.text
+        assert [event.token.id for event in events if event.token] == [token.id for token in completion.tokens]
+        assert [event.generation is not None for event in events] == [False] * (len(events) - 1) + [True]
+
+
+def test_an_end_sequence_is_found_inside_a_token_and_across_tokens(model: LocalModel) -> None:
+    whole = model.generate(["the review"], GREEDY)[0].completions[0]
+    for start in range(1, len(whole.text) - 2):
+        stop = whole.text[start : start + 3]
+        cut = model.generate(["the review"], replace(GREEDY, stop=(stop,)))[0].completions[0]
+        assert cut.text == whole.text[: whole.text.find(stop)]
+        assert (cut.stop, cut.finish_reason) == (stop, "stop_sequence")
+
+
+def test_several_completions_are_those_of_their_seeds(model: LocalModel) -> None:
+    parameters = replace(GREEDY, temperature=1.0, seed=5, n=3)
+    found = model.generate(["the review is"], parameters)[0].completions
+    alone = [
+        model.generate(["the review is"], replace(parameters, seed=seed, n=1))[0].completions[0] for seed in (5, 6, 7)
+    ]
+    assert [c.text for c in found] == [c.text for c in alone]
+    assert [c.seed for c in found] == [5, 6, 7]
+
+
+def test_best_of_returns_the_most_probable(model: LocalModel) -> None:
+    drawn = model.generate(["a bad"], replace(GREEDY, temperature=1.0, seed=1, n=4, logprobs=0))[0].completions
+    best = model.generate(["a bad"], replace(GREEDY, temperature=1.0, seed=1, best_of=4))[0].completions
+    means = {c.text: (c.cumulative_logprob or 0) / len(c.tokens) for c in drawn}
+    assert [c.text for c in best] == [max(means, key=lambda text: means[text])]
+
+
+def test_scores_are_the_logprobs_that_echo_reads(model: LocalModel) -> None:
+    labels = [" positive", " negative", " a good film"]
+    score = model.score(["the review is"], labels)[0]
+    for label, value in zip(labels, score.logprobs, strict=True):
+        parameters = GenerationParameters(max_new_tokens=0, echo=True, logprobs=0)
+        read = model.generate(["the review is" + label], parameters)[0].prompt_tokens
+        wanted = sum(token.logprob or 0.0 for token in read[score.num_prompt_tokens :])
+        assert abs(value - wanted) < 1e-4
+
+
+def test_echo_gives_every_prompt_token_and_no_logprob_for_the_first(model: LocalModel) -> None:
+    answer = model.generate(["the review is"], replace(GREEDY, max_new_tokens=1, echo=True, logprobs=2))[0]
+    assert "".join(token.text for token in answer.prompt_tokens) == "the review is"
+    assert answer.prompt_tokens[0].logprob is None
+    assert all(token.logprob is not None and len(token.top) == 2 for token in answer.prompt_tokens[1:])
+    assert len(answer.completions[0].tokens) == 1
+
+
+def test_labels_that_begin_each_other_are_both_scored(model: LocalModel) -> None:
+    one, two = model.score(["the review is"], [" p", " positive"])[0].logprobs
+    assert one < 0
+    assert two < 0
+
+
+def test_an_embedding_is_the_same_alone_and_among_others(model: LocalModel) -> None:
+    texts = ["the review is", "a bad film", "the review is negative"]
+    vectors = model.embed(texts)
+    assert vectors.shape == (3, model.info.hidden_size)
+    assert np.abs(model.embed(texts[2:])[0] - vectors[2]).max() < 1e-4
+
+
+def test_a_pinned_prefix_is_read_from_the_cache_by_the_first_query() -> None:
+    made = make()
+    prefix = "the review is positive and the review is negative; "
+    made.pin(prefix)
+    made.pin(prefix)
+    answer = made.generate([prefix + "a good film"], GREEDY)[0]
+    assert answer.num_cached_tokens >= made.count_tokens(prefix) - 1
+    made.unpin(prefix)
+    made.unpin("never pinned")
+    made.loop.call(lambda engine: engine.check_integrity())
+    made.close()
+
+
+def test_a_prompt_over_the_context_says_both_counts(model: LocalModel) -> None:
+    with pytest.raises(PromptTooLongError, match=r"\d+ tokens and 12 new tokens .* holds 640"):
+        model.generate(["the review is " * 400], GREEDY)
+
+
+@pytest.mark.parametrize("prompt", ["", "\ud800"])
+def test_a_prompt_that_is_no_text_is_refused(model: LocalModel, prompt: str) -> None:
+    with pytest.raises(InvalidInputError):
+        model.generate(["the review", prompt], GREEDY)
+
+
+def test_an_empty_continuation_is_refused(model: LocalModel) -> None:
+    with pytest.raises(InvalidInputError, match="empty"):
+        model.score(["the review is"], [" good", ""])
+
+
+def test_a_bias_on_a_token_that_does_not_exist_is_refused(model: LocalModel) -> None:
+    with pytest.raises(InvalidParameterError, match="logit_bias"):
+        model.generate(["the"], replace(GREEDY, logit_bias=((10_000, 1.0),)))
+
+
+def test_a_stream_that_is_closed_frees_what_it_held(model: LocalModel) -> None:
+    stream = model.stream("the review is", replace(GREEDY, max_new_tokens=500, ignore_eos=True))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    model.generate(["the"], GREEDY)
+    model.loop.call(lambda engine: engine.check_integrity())
+    assert model.stats().num_running == 0
+
+
+def test_a_full_queue_refuses_at_once_and_loses_nothing() -> None:
+    made = make(max_running_requests=1, max_queued_requests=2)
+    asynchronous = made.asynchronous()
+
+    async def ask() -> list[object]:
+        asked = [asynchronous.generate("the review is", GREEDY) for _ in range(20)]
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    answers = asyncio.run(ask())
+    refused = [answer for answer in answers if isinstance(answer, BusyError)]
+    assert refused
+    assert len({repr(a) for a in answers if not isinstance(a, Exception)}) <= 2  # first uncached, then cached
+    assert made.stats().num_finished == 20 - len(refused)
+    made.close()
+
+
+def test_cancelling_one_changes_no_other() -> None:
+    made = make()
+    asynchronous = made.asynchronous()
+    long = replace(GREEDY, max_new_tokens=300, ignore_eos=True)
+
+    async def ask() -> str:
+        doomed = [asyncio.ensure_future(asynchronous.generate(f"the review {i}", long)) for i in range(8)]
+        kept = asyncio.ensure_future(asynchronous.generate("a good film", long))
+        for task in doomed:
+            await asyncio.sleep(0.005)
+            task.cancel()
+        return (await kept).completions[0].text
+
+    assert asyncio.run(ask()) == made.generate(["a good film"], long)[0].completions[0].text
+    made.loop.call(lambda engine: engine.check_integrity())
+    assert made.stats().num_running == 0
+    made.close()
+
+
+def test_max_time_ends_a_text_with_what_it_has(model: LocalModel) -> None:
+    parameters = replace(GREEDY, max_new_tokens=600, max_time=0.05, ignore_eos=True)
+    completion = model.generate(["the"], parameters)[0].completions[0]
+    assert completion.finish_reason == "max_time"
+    assert len(completion.tokens) < 600
+
+
+def test_a_request_past_its_deadline_fails_and_frees_its_memory() -> None:
+    made = make(request_timeout_s=0.05)
+    with pytest.raises(RequestTimeoutError):
+        made.generate(["the"], replace(GREEDY, max_new_tokens=600, ignore_eos=True))
+    made.loop.call(lambda engine: engine.check_integrity())
+    made.close()
+
+
+def test_closing_finishes_what_was_accepted_and_takes_nothing_more() -> None:
+    made = make()
+    answers: list[str] = []
+    long = replace(GREEDY, max_new_tokens=200, ignore_eos=True)
+    asker = threading.Thread(target=lambda: answers.append(made.generate(["the"], long)[0].completions[0].text))
+    asker.start()
+    while not made.stats().num_running:
+        pass
+    made.close()
+    asker.join()
+    assert len(answers) == 1
+    with pytest.raises(NotReadyError):
+        made.generate(["the"], GREEDY)
+    made.close()
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("device lost"), SystemExit(1)])
+def test_when_the_engine_dies_every_request_ends_with_an_error(failure: BaseException) -> None:
+    made = make()
+
+    def fail(works: object) -> tuple[Batch, torch.Tensor]:
+        raise failure
+
+    made.loop.call(lambda engine: setattr(engine.runner, "run", fail))
+    for _ in range(3):
+        with pytest.raises(EngineError):
+            made.generate(["the"] * 4, GREEDY)
+    made.loop._thread.join(1.0)
+    assert not made.stats().is_alive
+    with pytest.raises(EngineError):
+        made.generate(["the"], GREEDY)
+    made.close()
+
+
+def test_one_failed_step_is_no_death() -> None:
+    made = make()
+    whole = made.generate(["the review"], GREEDY)
+    run = made.loop._engine.runner.run
+    calls = iter([True])
+
+    def fail_once(works: object) -> tuple[Batch, torch.Tensor]:
+        if next(calls, False):
+            raise RuntimeError("out of memory")
+        return run(works)  # type: ignore[arg-type]
+
+    made.loop.call(lambda engine: setattr(engine.runner, "run", fail_once))
+    with pytest.raises(EngineError):
+        made.generate(["a good film"], GREEDY)
+    assert made.generate(["the review"], GREEDY)[0].completions == whole[0].completions
+    made.loop.call(lambda engine: engine.check_integrity())
+    made.close()
