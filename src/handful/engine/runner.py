@@ -44,3 +44,7 @@ class Runner:
         attention = self._attention_of(batch, self.memory, self.spec)
         hidden = self.decoder.forward(batch.tokens, batch.positions, attention)
         return batch, self.decoder.final_norm(hidden[batch.wanted])
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""
+        return self.decoder.logits(rows)

@@ -123,6 +123,7 @@ HANDFUL_API void handful_linear_int8(const handful::Int8Linear* layer, const cha
                                      int32_t threads) {
   using namespace handful;
   const Input input{x, rows, stride, type};
+  if (rows == 0) return;
   const Product p{*layer, bytes, scales, {out, residual, type}};
   const int64_t panels = num_panels(*layer), depth = layer->padded_in;
   const int64_t block_rows = std::max<int64_t>(kBlockBytes / depth / kMaxRows, 1) * kMaxRows;
