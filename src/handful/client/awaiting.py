@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, overload
 
 import httpx
 
-from handful.client import calls
+import handful.client.calls as calls
 from handful.client.exchange import Answer, Call, Failure, RetryPolicy, Wait, exchange
 from handful.client.transport import Endpoint, answer_of, request_options
 from handful.protocol.generated_text import GeneratedText

@@ -182,4 +182,3 @@ def _completed(request: Request, goal: Generate, reason: FinishReason) -> Comple
     if goal.text.stop and reason != "eos_token":
         reason = "stop_sequence"
     return Completed(request, reason, text, goal.text.stop)
-

@@ -166,4 +166,3 @@ def _claim(missing: list[Segment], writer: int) -> list[Segment]:
         segment.writer = writer
         mine.append(segment)
     return mine
-

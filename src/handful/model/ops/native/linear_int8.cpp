@@ -18,7 +18,7 @@ namespace handful {
 namespace {
 
 constexpr int kMaxRows = 14;
-constexpr int64_t kBlockBytes = 384 * 1024;
+constexpr int64_t kBlockBytes = 384 * 1024, kBlockRows = 252;
 
 int64_t num_panels(const Int8Linear& layer) {
   return layer.gated ? (layer.num_out + 15) / 16 : (layer.num_out + kPanel - 1) / kPanel;
@@ -32,7 +32,7 @@ struct Product {
 };
 
 template <int ROWS, int PANELS>
-HANDFUL_AVX512_VNNI void tile(const Product& p, int64_t row, int64_t panel) {
+HANDFUL_AVX512_VNNI void tile(const Product& p, int64_t row, int64_t panel, const char* ahead) {
   const Int8Linear& layer = p.layer;
   const int64_t depth = layer.padded_in, panel_bytes = depth * kPanel;
   const int8_t* weights = layer.panels + panel * panel_bytes;
@@ -45,6 +45,7 @@ HANDFUL_AVX512_VNNI void tile(const Product& p, int64_t row, int64_t panel) {
     for (int r = 0; r < ROWS; r++) sums[r][n] = offset;
   }
   for (int64_t k = 0; k < depth; k += 4) {
+    _mm_prefetch(ahead + k * 16, _MM_HINT_T0);
     __m512i w[PANELS * 2];
 #pragma GCC unroll 8
     for (int n = 0; n < PANELS * 2; n++) {
@@ -70,7 +71,7 @@ HANDFUL_AVX512_VNNI void tile(const Product& p, int64_t row, int64_t panel) {
   }
 }
 
-using Tile = void (*)(const Product&, int64_t, int64_t);
+using Tile = void (*)(const Product&, int64_t, int64_t, const char*);
 template <int PANELS>
 constexpr Tile kTiles[kMaxRows + 1] = {};
 template <>
@@ -86,9 +87,11 @@ constexpr Tile kTiles<4>[kMaxRows + 1] = {nullptr, tile<1, 4>, tile<2, 4>, tile<
 template <int PANELS>
 void columns(const Product& p, int64_t first_row, int64_t end_row, int64_t panel, int64_t num_tiles) {
   const int64_t rows = end_row - first_row;
+  const int64_t half = p.layer.padded_in * kPanel / 2;
+  const char* next = reinterpret_cast<const char*>(p.layer.panels) + (panel + PANELS) * half * 2;
   for (int64_t t = 0; t < num_tiles; t++) {
     const int64_t from = first_row + rows * t / num_tiles, to = first_row + rows * (t + 1) / num_tiles;
-    kTiles<PANELS>[to - from](p, from, panel);
+    kTiles<PANELS>[to - from](p, from, panel, t < 2 ? next + t * half : next);
   }
 }
 
@@ -126,11 +129,9 @@ HANDFUL_API void handful_linear_int8(const handful::Int8Linear* layer, const cha
   if (rows == 0) return;
   const Product p{*layer, bytes, scales, {out, residual, type}};
   const int64_t panels = num_panels(*layer), depth = layer->padded_in;
-  const int64_t block_rows = std::max<int64_t>(kBlockBytes / depth / kMaxRows, 1) * kMaxRows;
+  const int64_t block_rows = std::min<int64_t>(kBlockBytes / depth, kBlockRows);
   const int64_t row_blocks = (rows + block_rows - 1) / block_rows;
-  const int64_t wanted = std::max<int64_t>(1, threads * 4 / row_blocks);  // tasks along the columns
-  const int64_t group = std::max<int64_t>((panels + wanted - 1) / wanted, std::min<int64_t>(panels, 4));
-  const int64_t groups = (panels + group - 1) / group;
+  const int64_t groups = std::min<int64_t>(panels, threads * 4);
 #pragma omp parallel num_threads(threads) if (row_blocks * groups > 1)
   {
     std::vector<float> scratch(depth);
@@ -140,8 +141,8 @@ HANDFUL_API void handful_linear_int8(const handful::Int8Linear* layer, const cha
     }
 #pragma omp for schedule(dynamic, 1)
     for (int64_t task = 0; task < row_blocks * groups; task++) {
-      const int64_t r = task / groups, g = task % groups;
-      block(p, rows * r / row_blocks, rows * (r + 1) / row_blocks, g * group, std::min(panels, (g + 1) * group));
+      const int64_t r = task % row_blocks, g = task / row_blocks;
+      block(p, rows * r / row_blocks, rows * (r + 1) / row_blocks, panels * g / groups, panels * (g + 1) / groups);
     }
   }
 }
