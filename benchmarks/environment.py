@@ -1,0 +1,63 @@
+"""What every benchmark says about where it ran, and how it times."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from handful.local import LocalModel, load
+from handful.types import Precision
+
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+
+
+def open_model(name: str, precision: Precision) -> LocalModel:
+    """A model in this process, with its buffers set up by one small request."""
+    model = load(name, precision=precision)
+    model.score(["warm"], [" up"])
+    return model
+
+
+def forget(model: LocalModel) -> None:
+    """Empty the cache: the next round computes its prefix again."""
+    model.loop.call(lambda engine: engine.scheduler.cache.clear())
+
+
+def seconds_of(run: Callable[..., Any], *arguments: Any) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    run(*arguments)
+    return time.perf_counter() - start
+
+
+def median_ms(seconds: list[float]) -> float:
+    """Median in milliseconds."""
+    return round(1000 * statistics.median(seconds), 1)
+
+
+def describe(model: LocalModel, workload: str) -> dict[str, Any]:
+    """The fields that each result begins with."""
+    return {
+        "workload": workload,
+        "model": model.info.name,
+        "architecture": model.info.architecture,
+        "precision": model.info.precision,
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()

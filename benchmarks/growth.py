@@ -1,0 +1,79 @@
+"""W7: how throughput changes with shots, with requests side by side, and with pinned tasks that take turns.
+
+The last line printed is one JSON document.
+"""
+
+import argparse
+import json
+import statistics
+from typing import Any
+
+from environment import PRECISIONS, describe, forget, open_model, seconds_of
+from handful.local import LocalModel
+from handful.types import GenerationParameters
+from workload import prefix as make_prefix
+from workload import prompts as make_prompts
+
+LABELS = (" positive", " negative")
+TOKENS = GenerationParameters(max_new_tokens=8, ignore_eos=True)
+
+
+def main() -> None:
+    """Measure along the three axes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
+    parser.add_argument("--requests", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tasks", type=int, nargs="*", default=[1, 10, 100])
+    arguments = parser.parse_args()
+    model = open_model(arguments.model, arguments.precision)
+    found = describe(model, "W7 growth")
+    count, rounds = arguments.requests, arguments.rounds
+    found["requests_per_s_by_shots"] = {s: rate(model, make_prompts(count, s), rounds) for s in (0, 4, 16, 32, 64)}
+    found["requests_per_s_by_concurrency"] = {c: in_groups(model, c, rounds) for c in (1, 4, 16, 64, 256)}
+    found["pinned_tasks"] = {number: pinned(model, number) for number in arguments.tasks}
+    found["kv_bytes_per_token"] = int(model.info.details["kv_bytes_per_token"])
+    print(json.dumps(found))
+    model.close()
+
+
+def rate(model: LocalModel, prompts: list[str], rounds: int) -> float:
+    """Requests a second for all prompts at once, cache empty at the start."""
+    seconds = []
+    for _ in range(rounds):
+        forget(model)
+        seconds.append(seconds_of(model.generate, prompts, TOKENS))
+    return round(len(prompts) / statistics.median(seconds), 3)
+
+
+def in_groups(model: LocalModel, size: int, rounds: int) -> float:
+    """Requests a second when `size` of them run at a time, prefix warm."""
+    prompts = make_prompts(max(size, 8), 32)
+    model.score(prompts[:1], LABELS)
+    groups = [prompts[i : i + size] for i in range(0, len(prompts), size)]
+    seconds = []
+    for _ in range(rounds):
+        forget(model)
+        model.score(prompts[:1], LABELS)
+        seconds.append(sum(seconds_of(model.generate, group, TOKENS) for group in groups))
+    return round(len(prompts) / statistics.median(seconds), 3)
+
+
+def pinned(model: LocalModel, number: int) -> dict[str, Any]:
+    """`number` tasks of 16 shots, each pinned, one query each in turn: rate and the slots that the pins hold."""
+    prefixes = [f"Task {i}. {make_prefix(16)}" for i in range(number)]
+    before = model.stats().num_free_slots
+    for prefix in prefixes:
+        model.pin(prefix)
+    held = before - model.stats().num_free_slots
+    queries = [prefix + "Review: A joy.\nSentiment:" for prefix in prefixes] * max(1, 16 // number)
+    seconds = seconds_of(model.score, queries, LABELS)
+    for prefix in prefixes:
+        model.unpin(prefix)
+    forget(model)
+    return {"requests_per_s": round(len(queries) / seconds, 2), "slots_held": held}
+
+
+if __name__ == "__main__":
+    main()
