@@ -9,6 +9,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+KERNELS := $(wildcard src/handful/model/ops/native/*.cpp src/handful/model/ops/native/*.h)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 help:
@@ -22,7 +23,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch alone and pinned with == first: any other wording makes pip take a build with gigabytes of GPU packages.
-$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt setup.py $(KERNELS)
 	@echo "installing handful into $(VENV) (torch is large; a minute or two)"
 	@$(PIP) "$$(grep '^torch==' constraints.txt)"
 	@$(PIP) --editable .

@@ -16,7 +16,10 @@ setup(
             sources=SOURCES,
             depends=[str(path) for path in Path("src/handful/model/ops/native").glob("*.h")],
             language="c++",
-            extra_compile_args=["-O3", "-std=c++17", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wall"],
+            extra_compile_args=[
+                *("-O3", "-std=c++17", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wall"),
+                *("-Wno-uninitialized", "-Wno-maybe-uninitialized"),  # GCC 12 warns of its own <immintrin.h>
+            ],
             optional=True,
         )
     ]

@@ -18,8 +18,10 @@ from handful.types import (
     Generation,
     GenerationParameters,
     ModelInfo,
+    Prompt,
     Score,
     StreamEvent,
+    TextSpan,
     Token,
 )
 
@@ -159,14 +161,16 @@ class AsyncFakeBackend:
         """What the model is."""
         return self.backend.info
 
-    async def generate(self, prompt: str, parameters: GenerationParameters) -> Generation:
-        """Continue one prompt."""
-        return self.backend.generate([prompt], parameters)[0]
+    chat_template = None
 
-    async def stream(self, prompt: str, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
+    async def generate(self, prompt: Prompt, parameters: GenerationParameters) -> Generation:
+        """Continue one prompt."""
+        return self.backend.generate([_text(prompt)], parameters)[0]
+
+    async def stream(self, prompt: Prompt, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
         """Continue one prompt, one character at a time."""
         try:
-            for event in self.backend.stream(prompt, parameters):
+            for event in self.backend.stream(_text(prompt), parameters):
                 yield event
         finally:
             self.num_closed_streams += 1
@@ -175,14 +179,18 @@ class AsyncFakeBackend:
         """Log-probabilities behind one prompt."""
         return self.backend.score([prompt], continuations)[0]
 
-    async def embed(self, text: str) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt) -> NDArray[np.float32]:
         """One text's vector: `[8]`."""
-        vector: NDArray[np.float32] = self.backend.embed([text])[0]
+        vector: NDArray[np.float32] = self.backend.embed([_text(text)])[0]
         return vector
 
     async def count_tokens(self, text: str) -> int:
         """The number of bytes."""
         return self.backend.count_tokens(text)
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
+        """One token a character; nothing is added."""
+        return tuple(TextSpan(ord(letter), letter, i, i + 1) for i, letter in enumerate(text))
 
     async def pin(self, prefix: str) -> None:
         """Remember that `prefix` was pinned."""
@@ -191,3 +199,8 @@ class AsyncFakeBackend:
     async def unpin(self, prefix: str) -> None:
         """Forget it."""
         self.backend.unpin(prefix)
+
+
+def _text(prompt: Prompt) -> str:
+    """A prompt of token ids is one of bytes."""
+    return prompt if isinstance(prompt, str) else bytes(prompt).decode()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from handful.backend import AsyncBackend, Backend
     from handful.client import AsyncClient, Client
     from handful.errors import HandfulError
+    from handful.learn.estimator import FewShotClassifier
     from handful.local import load
     from handful.task.predict import Prediction
     from handful.task.task import Example, Task
@@ -28,6 +29,7 @@ _HOMES = {
     "Client": "handful.client",
     "Completion": "handful.types",
     "Example": "handful.task.task",
+    "FewShotClassifier": "handful.learn.estimator",
     "Generation": "handful.types",
     "GenerationParameters": "handful.types",
     "HandfulError": "handful.errors",
@@ -45,6 +47,7 @@ __all__ = [
     "Client",
     "Completion",
     "Example",
+    "FewShotClassifier",
     "Generation",
     "GenerationParameters",
     "HandfulError",

@@ -1,8 +1,8 @@
 """The seam between using a model and running one.
 
 Tasks, predictors and evaluations speak to a `Backend` and don't know whether the model lies in this process
-(`handful.load`) or behind a URL (`handful.Client`). Texts in, texts and log-probabilities out; no tensors, no tokens
-ids to be kept in step.
+(`handful.load`) or behind a URL (`handful.Client`). Texts in, texts and log-probabilities out; no tensors, and no token
+ids to be kept in step, except where a caller of `AsyncBackend` has them already and wants them read as they are.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -11,7 +11,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
+from handful.types import (
+    ChatTemplate,
+    Generation,
+    GenerationParameters,
+    ModelInfo,
+    Prompt,
+    Score,
+    StreamEvent,
+    TextSpan,
+)
 
 
 class Backend(Protocol):
@@ -70,11 +79,16 @@ class AsyncBackend(Protocol):
         """What the model is and how it runs."""
         ...
 
-    async def generate(self, prompt: str, parameters: GenerationParameters) -> Generation:
+    @property
+    def chat_template(self) -> ChatTemplate | None:
+        """The model's chat template, or None where it has none."""
+        ...
+
+    async def generate(self, prompt: Prompt, parameters: GenerationParameters) -> Generation:
         """Continue one prompt. Concurrent calls share batches and prefixes. BusyError when the queue is full."""
         ...
 
-    def stream(self, prompt: str, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
+    def stream(self, prompt: Prompt, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
         """Continue one prompt, token by token; closing the iterator aborts. `n` must be 1."""
         ...
 
@@ -82,12 +96,16 @@ class AsyncBackend(Protocol):
         """Log-probabilities of the continuations behind the prompt."""
         ...
 
-    async def embed(self, text: str) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt) -> NDArray[np.float32]:
         """Final hidden state at the text's last token: `[hidden_size]`."""
         ...
 
     async def count_tokens(self, text: str) -> int:
         """How many tokens `text` has as a prompt."""
+        ...
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
+        """The tokens of `text`, behind what the tokenizer adds at its start unless `add_special` is false."""
         ...
 
     async def pin(self, prefix: str) -> None:

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     max_body_mb: int = Field(default=16, ge=1, description="Largest HTTP request body, in MiB.")
     max_batch_inputs: int = Field(default=1024, ge=1, description="Most inputs in one HTTP request.")
     request_timeout_s: float = Field(default=600.0, gt=0, description="Longest time a request may take in all.")
+    database_url: str = Field(
+        default="sqlite:///~/.local/share/handful/handful.db",
+        description="Where accounts, API tokens and usage are kept: a SQLite file, or postgresql://...",
+    )
     drain_timeout_s: float = Field(default=30.0, ge=0, description="How long SIGTERM waits for accepted requests.")
 
     @property

@@ -13,6 +13,7 @@
     ├── RequestTimeoutError          a deadline passed
     ├── RequestAbortedError          the caller (or a shutdown) gave the request up
     ├── RemoteError                  a server answered something a client can't use
+    ├── StoreError                   the database can't be reached, read or written
     └── EngineError                  handful's own fault; the log has the traceback
 
 Programmers' errors (TypeError, AssertionError, ...) are not translated: they pass through.
@@ -106,6 +107,12 @@ class RemoteError(HandfulError):
         super().__init__(message, fix=fix)
         self.status = status
         self.retryable = retryable
+
+
+class StoreError(HandfulError):
+    """The database can't be reached, read or written. What was asked may work once it can."""
+
+    retryable = True
 
 
 class EngineError(HandfulError):

@@ -7,8 +7,11 @@ from typing import Literal
 from handful.errors import InvalidParameterError
 
 FinishReason = Literal["length", "eos_token", "stop_sequence", "max_time"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
+
+Prompt = str | tuple[int, ...]
+"""A text, or the token ids of one (which stand as they are: nothing is added at their start)."""
 
 MAX_NEW_TOKENS = 1_000_000
 MAX_COMPLETIONS = 64
@@ -36,6 +39,11 @@ def _check_integer(name: str, value: int | None, low: int, high: int) -> None:
         raise InvalidParameterError(name, f"must be a whole number, not {type(value).__name__}.")
     if not low <= value <= high:
         raise InvalidParameterError(name, f"must be from {low} to {high}, not {value}.")
+
+
+def _check_switch(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidParameterError(name, f"must be true or false, not {type(value).__name__}.")
 
 
 def _check_stop(stop: tuple[str, ...]) -> None:
@@ -97,6 +105,8 @@ class GenerationParameters:
         _check_number("max_time", self.max_time, 0.0, 86_400.0, above=True)
         _check_integer("logprobs", self.logprobs, 0, MAX_TOP_LOGPROBS)
         _check_stop(self.stop)
+        _check_switch("echo", self.echo)
+        _check_switch("ignore_eos", self.ignore_eos)
         if len(self.logit_bias) > MAX_LOGIT_BIAS:
             raise InvalidParameterError("logit_bias", f"takes at most {MAX_LOGIT_BIAS} tokens.")
         for token, bias in self.logit_bias:
@@ -154,14 +164,15 @@ class Completion:
 class Generation:
     """The answer to one prompt: `n` completions and what the prompt cost.
 
-    `prompt_tokens` is empty unless `echo` was asked for. `num_cached_tokens` of the `num_prompt_tokens` were read
-    from the cache instead of being computed.
+    `prompt_tokens` and `prompt_text` (those tokens decoded) are empty unless `echo` was asked for.
+    `num_cached_tokens` of the `num_prompt_tokens` were read from the cache instead of being computed.
     """
 
     completions: tuple[Completion, ...]
     num_prompt_tokens: int
     num_cached_tokens: int = 0
     prompt_tokens: tuple[Token, ...] = ()
+    prompt_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +201,24 @@ class Score:
     num_tokens: tuple[int, ...]
     num_prompt_tokens: int = 0
     num_cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpan:
+    """A token of a text and the characters `[start, stop)` it stands for; an added mark (BOS) stands for none."""
+
+    id: int
+    text: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """A model's chat template: its source, which is data from a checkpoint, and its special tokens by name."""
+
+    source: str
+    special_tokens: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

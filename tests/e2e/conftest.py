@@ -14,6 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+import handful
+from handful.backend import Backend
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HANDFUL = [sys.executable, "-c", "from handful.cli.main import main; main()"]
 # One thread: on a machine that also does other things, two that wait for each other take many times as long.
@@ -86,3 +89,11 @@ def small_server() -> Iterator[Server]:
     """A server with room for two running and two waiting requests."""
     with serving(MAX_RUNNING_REQUESTS="2", MAX_QUEUED_REQUESTS="2") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Iterator[Backend]:
+    """The default model in this process, in float32."""
+    model = handful.load("default", precision="float32")
+    yield model
+    model.close()

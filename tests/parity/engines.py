@@ -32,9 +32,10 @@ def decoder(variant: str) -> Decoder:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How an engine is set up: sharing or not, and how many tokens a step."""
+    """How an engine is set up: sharing or not, how many tokens a step, the native kernel or torch's own attention."""
 
     share: bool = True
+    native: bool = True
     budget: int = 512
     slots: int = 20_000
 
@@ -47,7 +48,7 @@ def engine(variant: str, setup: Setup | None = None) -> Engine:
         max_batched_tokens=chosen.budget, max_running_requests=128, max_queued_requests=1000, num_slots=chosen.slots
     )
     cache_ = SegmentTree(arena) if chosen.share else NaiveCache(arena)
-    return Engine(Runner(decoder(variant), chosen.slots), Scheduler(cache_, limits), frozenset())
+    return Engine(Runner(decoder(variant), chosen.slots, native=chosen.native), Scheduler(cache_, limits), frozenset())
 
 
 def run(made: Engine) -> list[Event]:

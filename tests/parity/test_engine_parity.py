@@ -9,6 +9,9 @@ from tests.unit.model.tiny_models import FAMILIES, VARIANTS, random_tokens, refe
 
 TOLERANCE = 1e-4
 
+# Attention by the native kernel (where there is one; torch otherwise), and by torch alone.
+either_attention = pytest.mark.parametrize("native", [True, False], ids=["native", "torch"])
+
 
 def tokens(length: int, seed: int = 1) -> list[int]:
     found: list[int] = random_tokens(length, seed).tolist()
@@ -22,27 +25,31 @@ def expected_logprobs(variant: str, prompt: list[int]) -> torch.Tensor:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("budget", [1024, 97])
+@either_attention
 def test_every_token_of_a_600_token_prompt_has_the_probability_it_has_in_transformers(
-    variant: str, budget: int
+    variant: str, budget: int, native: bool
 ) -> None:
     prompt = tokens(600)
     expected = expected_logprobs(variant, prompt)
-    found = engines.prompt_logprobs(engines.engine(variant, Setup(budget=budget)), prompt)
+    found = engines.prompt_logprobs(engines.engine(variant, Setup(budget=budget, native=native)), prompt)
     wanted = expected[torch.arange(599), torch.tensor(prompt[1:])]
     assert len(found) == 599
     assert (torch.tensor(found) - wanted).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("num_cached", [0, 1, 5, 60, 300, 590])
+@pytest.mark.parametrize(
+    ("num_cached", "native"),
+    [(0, True), (1, True), (5, True), (60, True), (300, True), (590, True), (5, False), (300, False)],
+)
 def test_labels_behind_a_cached_prefix_have_the_probability_they_have_in_transformers(
-    variant: str, num_cached: int
+    variant: str, num_cached: int, native: bool
 ) -> None:
     prefix, prompt = tokens(num_cached), tokens(590)
     labels = [[7], [8, 9], [8, 9, 10], [8, 11, 12, 13], [300, 9]]
-    made = engines.engine(variant)
+    made = engines.engine(variant, Setup(native=native))
     if prefix:
-        engines.greedy(made, [prefix + [99]], 1)
+        engines.greedy(made, [[*prefix, 99]], 1)
     found = engines.score(made, prompt, labels)
     for label, value in zip(labels, found, strict=True):
         logprobs = expected_logprobs(variant, prompt + label)
@@ -69,12 +76,16 @@ def many_prompts() -> list[list[int]]:
 
 
 @pytest.mark.parametrize("variant", FAMILIES)
-def test_greedy_text_is_the_same_with_and_without_cache_alone_or_among_64_chunked_or_not(variant: str) -> None:
+@either_attention
+def test_greedy_text_is_the_same_with_and_without_cache_alone_or_among_64_chunked_or_not(
+    variant: str, native: bool
+) -> None:
     prompts = many_prompts()
-    together = engines.greedy(engines.engine(variant), prompts)
-    assert engines.greedy(engines.engine(variant, Setup(share=False, slots=40_000)), prompts) == together
-    assert engines.greedy(engines.engine(variant, Setup(budget=61)), prompts) == together
-    warm = engines.engine(variant)
+    together = engines.greedy(engines.engine(variant, Setup(native=native)), prompts)
+    apart = Setup(share=False, slots=40_000, native=native)
+    assert engines.greedy(engines.engine(variant, apart), prompts) == together
+    assert engines.greedy(engines.engine(variant, Setup(budget=61, native=native)), prompts) == together
+    warm = engines.engine(variant, Setup(native=native))
     alone = [engines.greedy(warm, [prompt])[0] for prompt in prompts[::3]]
     assert alone == together[::3]
 

@@ -11,12 +11,13 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import models, prompt, run, serve
+from handful.cli import models, prompt, run, serve, tokens, users
 from handful.errors import HandfulError, UserError
 
 app = typer.Typer(
     name="handful",
     help="Few-shot predictions from a language model on your own machine.",
+    epilog="Exit codes: 0 done, 1 what was asked can't be done, 2 wrong usage or a fault of handful, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +27,8 @@ app.command()(run.run)
 app.command()(prompt.prompt)
 app.command()(serve.serve)
 app.add_typer(models.app, name="models")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(users.app, name="users")
 
 EXIT_USER, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
+SCHEMA = 1
 Record = Mapping[str, Any]
 Pieces = list[tuple[str, str]]  # text and its rich style ("" for none)
 

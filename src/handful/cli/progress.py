@@ -18,7 +18,8 @@ def show_progress(stream: BinaryIO | None, *, is_wanted: bool) -> Iterator[Calla
 
     columns = (TextColumn("{task.fields[rows]} rows"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     total = _size(stream)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # Results go to standard output meanwhile; rich would take them over to the bar's stream.
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         bar = progress.add_task("rows", total=total, rows=0)
         num_rows = 0
 

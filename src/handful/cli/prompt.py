@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from handful.task.task import Task
 
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="A task file, such as examples/sentiment.yaml.")]
-TextArgument = Annotated[
-    str | None, typer.Argument(metavar="TEXT", help="The query; left out, {names} stand for it.")
-]
+TextArgument = Annotated[str | None, typer.Argument(metavar="TEXT", help="The query; left out, {names} stand for it.")]
 ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="Whose tokens: a name, Hub id, folder or file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Prompt and counts as one JSON object.")]
 

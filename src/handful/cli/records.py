@@ -17,11 +17,10 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from handful.cli.inputs import Given
-from handful.cli.output import Record
+from handful.cli.output import SCHEMA, Record
 from handful.cli.record_formats import Finished, RecordFormat
 from handful.errors import InvalidInputError, NotFoundError, UserError
 
-SCHEMA = 1
 _OVERWRITE = "Choose another --output, or start over with --overwrite."
 
 

@@ -31,7 +31,7 @@ OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write there: CSV if it ends in .csv, else JSONL. Continues.")
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A name, Hub id, folder or .gguf file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line (schema 1).")]
 PrecisionOption = Annotated[
     Precision | None, typer.Option(help="float32 is exact; auto takes the fastest that is safe.")
 ]

@@ -9,6 +9,7 @@ import typer
 from handful.types import Device, Precision
 
 if TYPE_CHECKING:
+    from handful.server.auth_state import Access
     from handful.server.registry import ModelEntry
     from handful.server.state import ServerState
 
@@ -28,6 +29,14 @@ DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when
 AllowOption = Annotated[
     list[str] | None, typer.Option("--allow-host", metavar="NAME", help="Host name to answer to besides localhost.")
 ]
+TokensOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--require-tokens/--open",
+        help="Ask every caller for an API token, or nobody. By default: when --host is not a loopback address.",
+        show_default=False,
+    ),
+]
 
 
 def serve(
@@ -39,18 +48,25 @@ def serve(
     precision: PrecisionOption = None,
     device: DeviceOption = None,
     allow_host: AllowOption = None,
+    require_tokens: TokensOption = None,
 ) -> None:
     """Answer over HTTP: the Inference API's text generation at /models/NAME, your tasks at /tasks/NAME.
 
     Example: handful serve --task examples/sentiment.yaml
     """
+    from dataclasses import replace
+
+    from handful.server.host_guard import is_loopback
     from handful.server.process import bind, log_to_stderr, url_of
     from handful.server.process import serve as run
 
     state = _state(model or [], task or [], (precision, device), _allowed(host, allow_host or []))
+    are_required = not is_loopback(host) if require_tokens is None else require_tokens
+    state = replace(state, access=_access(are_required))
     listening = bind(host, port)
     log_to_stderr()
-    _warn_when_open(host)
+    if not (are_required or is_loopback(host)):
+        _warn(f"{host} can be reached from other machines, and no token is asked for")
     _announce(state, url_of(listening))
     run(state, listening, _say_ready)
 
@@ -87,14 +103,28 @@ def _state(
     return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed)
 
 
-def _warn_when_open(host: str) -> None:
-    from handful.server.host_guard import is_loopback
+def _access(are_required: bool) -> "Access":
+    """Tokens and usage, from the database. Without one a server that asks for tokens doesn't start."""
+    from handful.config import settings
+    from handful.errors import StoreError
+    from handful.server.auth_state import Access
+    from handful.store.migrate import open_database
+    from handful.store.tokens import Tokens
 
-    if not is_loopback(host):
-        print(
-            f"warning: {host} can be reached from other machines, and handful doesn't ask for tokens yet",
-            file=sys.stderr,
-        )
+    try:
+        database = open_database(settings().database_url)
+    except StoreError as error:
+        if are_required:
+            raise
+        _warn(f"usage is not kept. {error}")
+        return Access()
+    if are_required and not Tokens(database).list():
+        _warn("there is no token yet, so nobody can call; make one with: handful tokens create")
+    return Access.over(database, tokens_required=are_required)
+
+
+def _warn(problem: str) -> None:
+    print(f"warning: {problem}", file=sys.stderr)
 
 
 def _announce(state: "ServerState", url: str) -> None:
@@ -105,13 +135,19 @@ def _announce(state: "ServerState", url: str) -> None:
     if names:
         print(f"  tasks:  {', '.join(names)}")
     print("Try it from another terminal:")
+    curl = "curl"
+    if state.access.authenticator.is_required:
+        print("  TOKEN=hf_...  # made by: handful tokens create")
+        curl = 'curl -H "Authorization: Bearer $TOKEN"'
     if names:
         first = next(iter(state.tasks)).task
         fields = ", ".join(f'"{name}": "..."' for name in first.variables)
         query = '"I laughed all the way through."' if len(first.variables) == 1 else f"{{{fields}}}"
-        print(f"""  curl {url}/tasks/{first.name} -d '{{"inputs": {query}}}'""")
+        print(f"""  {curl} {url}/tasks/{first.name} -d '{{"inputs": {query}}}'""")
     prompt = '"inputs": "English: cheese\\nFrench: fromage\\n###\\nEnglish: bread\\nFrench:"'
-    print(f"""  curl {url}/models/{state.models.names[0]} -d '{{{prompt}, "parameters": {{"end_sequence": "###"}}}}'""")
+    print(
+        f"""  {curl} {url}/models/{state.models.names[0]} -d '{{{prompt}, "parameters": {{"end_sequence": "###"}}}}'"""
+    )
     sys.stdout.flush()
 
 

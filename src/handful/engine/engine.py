@@ -36,6 +36,9 @@ class Stats:
     num_run_tokens: int = 0
     num_finished: int = 0
     num_failed: int = 0
+    num_prompt_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_generated_tokens: int = 0
     num_failed_steps_in_a_row: int = 0
 
 
@@ -133,6 +136,7 @@ class Engine:
         if goal.parameters.max_new_tokens == 0:  # only the prompt was to be read
             return [_completed(request, goal, "length")]
         request.output.append(sampled.token)
+        self.stats.num_generated_tokens += 1
         is_eos = sampled.token in self._eos and not goal.parameters.ignore_eos
         text = "" if is_eos else goal.text.append(sampled.token)
         drawn = TokenDrawn(request, sampled, text)
@@ -173,6 +177,9 @@ class Engine:
         self._release(request)
 
     def _release(self, request: Request) -> None:
+        if request.lease is not None:  # it was admitted, so its prompt was read
+            self.stats.num_prompt_tokens += len(request.prompt)
+            self.stats.num_cached_tokens += request.num_cached_tokens
         self.scheduler.finish(request)
         self.sampler.forget(request.id)
 

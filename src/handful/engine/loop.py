@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from handful.engine.engine import Engine
 from handful.engine.events import End, Event, Failed
 from handful.engine.request import Request
-from handful.errors import BusyError, EngineError, HandfulError, NotReadyError, RequestAbortedError
+from handful.errors import (
+    BusyError,
+    EngineError,
+    HandfulError,
+    InvalidInputError,
+    NotReadyError,
+    RequestAbortedError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +32,11 @@ MAX_FAILED_STEPS = 3  # in a row; then the engine is taken for broken
 
 @dataclass(frozen=True, slots=True)
 class LoopStats:
-    """What the engine is doing now. Token slots are those of the KV memory."""
+    """What the engine is doing now, and totals since its start.
+
+    Token slots are those of the KV memory: free, kept for reuse, or held by what runs and is pinned. Prompt tokens
+    are counted when their request ends; cached ones are those that were not computed again.
+    """
 
     num_waiting: int
     num_running: int
@@ -35,6 +46,10 @@ class LoopStats:
     num_run_tokens: int
     num_finished: int
     num_failed: int
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    num_generated_tokens: int
+    num_held_slots: int
     seconds_since_step: float
     is_alive: bool
 
@@ -59,10 +74,14 @@ class EngineLoop:
     def submit(self, requests: Sequence[Request], sink: Sink, *, wait: bool = False) -> None:
         """Hand in requests, all or none. BusyError when they don't fit the queue; with `wait`, waits for room.
 
-        Raises PromptTooLongError when one could never fit, NotReadyError when shutting down, EngineError when dead.
+        Raises PromptTooLongError when one could never fit, InvalidInputError when they are more than the queue holds,
+        NotReadyError when shutting down, EngineError when dead.
         """
         for request in requests:
             self._engine.scheduler.check_fits(request)
+        if len(requests) > self._limits.max_queued_requests:  # waiting for room would last for ever
+            problem = f"{len(requests)} completions of one prompt are more than the queue holds"
+            raise InvalidInputError(f"{problem} ({self._limits.max_queued_requests}).", fix="Ask for fewer at a time.")
         with self._changed:
             while True:
                 self._check_open()
@@ -125,6 +144,10 @@ class EngineLoop:
             num_run_tokens=stats.num_run_tokens,
             num_finished=stats.num_finished,
             num_failed=stats.num_failed,
+            num_prompt_tokens=stats.num_prompt_tokens,
+            num_cached_tokens=stats.num_cached_tokens,
+            num_generated_tokens=stats.num_generated_tokens,
+            num_held_slots=scheduler.num_held_slots,
             seconds_since_step=idle,
             is_alive=is_alive,
         )

@@ -47,6 +47,17 @@ class Scheduler:
         """Token slots that pinned prefixes may hold at most (what they share is counted for each)."""
         return sum(len(tokens) for tokens in self.pinned)
 
+    @property
+    def num_held_slots(self) -> int:
+        """Token slots that running requests and pinned prefixes hold, shared ones counted once.
+
+        The rest is free or can be made so. Asked from another thread it may be a request or two behind.
+        """
+        leases = [lease for request in list(self.running) if (lease := request.lease) is not None]
+        leases += list(self.pinned.values())
+        segments = {id(segment): len(segment.tokens) for lease in leases for segment in lease.path()}
+        return sum(segments.values()) + sum(lease.tail_capacity for lease in leases)
+
     def check_fits(self, request: Request) -> None:
         """PromptTooLongError if the request could never be admitted."""
         free = self.limits.num_slots - self.num_pinned_slots

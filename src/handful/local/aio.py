@@ -11,7 +11,16 @@ from handful.engine.loop import LoopStats
 from handful.errors import InvalidParameterError
 from handful.local.jobs import Job
 from handful.local.model import LocalModel
-from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
+from handful.types import (
+    ChatTemplate,
+    Generation,
+    GenerationParameters,
+    ModelInfo,
+    Prompt,
+    Score,
+    StreamEvent,
+    TextSpan,
+)
 
 Answer = TypeVar("Answer")
 
@@ -29,16 +38,21 @@ class AsyncModel:
         """What the model is and how it runs."""
         return self._model.info
 
+    @property
+    def chat_template(self) -> ChatTemplate | None:
+        """See `AsyncBackend.chat_template`."""
+        return self._model.chat_template
+
     def stats(self) -> LoopStats:
         """What the engine is doing now."""
         return self._model.stats()
 
-    async def generate(self, prompt: str, parameters: GenerationParameters) -> Generation:
+    async def generate(self, prompt: Prompt, parameters: GenerationParameters) -> Generation:
         """See `AsyncBackend.generate`."""
         ids = await self._encode(prompt)
         return await self._run(lambda done: self._model.generation_job(ids, parameters, done))
 
-    async def stream(self, prompt: str, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
+    async def stream(self, prompt: Prompt, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
         """See `AsyncBackend.stream`."""
         if parameters.num_drawn > 1:
             raise InvalidParameterError("n", "must be 1 when a completion is streamed.")
@@ -65,7 +79,7 @@ class AsyncModel:
         plan = await self._off_loop(len(prompt), lambda: self._model.plan_score(prompt, continuations))
         return plan.read([await self._run(make) for make in plan.makers])
 
-    async def embed(self, text: str) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt) -> NDArray[np.float32]:
         """See `AsyncBackend.embed`."""
         ids = await self._encode(text)
         return await self._run(lambda done: self._model.embed_job(ids, done))
@@ -73,6 +87,10 @@ class AsyncModel:
     async def count_tokens(self, text: str) -> int:
         """See `AsyncBackend.count_tokens`."""
         return await self._off_loop(len(text), lambda: self._model.count_tokens(text))
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
+        """See `AsyncBackend.tokenize`."""
+        return await self._off_loop(len(text), lambda: self._model.tokenize(text, add_special=add_special))
 
     async def pin(self, prefix: str) -> None:
         """See `AsyncBackend.pin`."""
@@ -82,7 +100,7 @@ class AsyncModel:
         """See `AsyncBackend.unpin`."""
         self._model.unpin(prefix)
 
-    async def _encode(self, prompt: str) -> tuple[int, ...]:
+    async def _encode(self, prompt: Prompt) -> tuple[int, ...]:
         return await self._off_loop(len(prompt), lambda: self._model.encode_prompts([prompt])[0])
 
     async def _off_loop(self, num_characters: int, function: Callable[[], Answer]) -> Answer:

@@ -182,6 +182,7 @@ class GenerationJob(Job[Generation]):
             num_prompt_tokens=len(self._prompt),
             num_cached_tokens=self.requests[0].num_cached_tokens,
             prompt_tokens=self._prompt_tokens() if self._parameters.echo else (),
+            prompt_text=self._prompt_text() if self._parameters.echo else "",
         )
 
     def _completion(self, draft: _Draft) -> Completion:
@@ -201,6 +202,9 @@ class GenerationJob(Job[Generation]):
         text, special = self._tokenizer.token_text(sampled.token), self._tokenizer.is_special(sampled.token)
         top = tuple(Alternative(i, self._tokenizer.token_text(i), logprob) for i, logprob in sampled.top)
         return Token(sampled.token, text, sampled.logprob, special, top)
+
+    def _prompt_text(self) -> str:
+        return self._tokenizer.decode_continuation(self._prompt, skip_special=False)
 
     def _prompt_tokens(self) -> tuple[Token, ...]:
         """The prompt's tokens; the first has no log-probability, since nothing predicts it."""

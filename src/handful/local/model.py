@@ -17,7 +17,16 @@ from handful.engine.request import Embed, ScoreLabels, Warm
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
 from handful.local.jobs import EmbedJob, GenerationJob, Job, ScoreJob, WarmJob, make_request
 from handful.model.tokenizer import Tokenizer
-from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
+from handful.types import (
+    ChatTemplate,
+    Generation,
+    GenerationParameters,
+    ModelInfo,
+    Prompt,
+    Score,
+    StreamEvent,
+    TextSpan,
+)
 
 if TYPE_CHECKING:
     from handful.local.aio import AsyncModel
@@ -76,6 +85,17 @@ class LocalModel:
         """See `Backend.count_tokens`."""
         return len(self.tokenizer.encode(text))
 
+    @property
+    def chat_template(self) -> ChatTemplate | None:
+        """See `AsyncBackend.chat_template`."""
+        source = self.tokenizer.chat_template
+        return ChatTemplate(source, tuple(self.tokenizer.special_tokens.items())) if source else None
+
+    def tokenize(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
+        """See `AsyncBackend.tokenize`."""
+        self._check_text(text)
+        return self.tokenizer.spans(text, add_special=add_special)
+
     def pin(self, prefix: str) -> None:
         """See `Backend.pin`."""
         self._run([partial(self.warm_job, prefix)])
@@ -88,21 +108,32 @@ class LocalModel:
         """See `Backend.close`; what isn't finished within `timeout_s` is aborted."""
         self.loop.close(timeout_s)
 
-    def encode_prompts(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Token ids of prompts, none of them empty (InvalidInputError)."""
-        for prompt in prompts:
-            if not isinstance(prompt, str):
-                raise InvalidInputError(f"A prompt must be text, not {type(prompt).__name__}.")
-            if len(prompt) > self._settings.max_input_characters:
-                limit = self._settings.max_input_characters
-                raise InvalidInputError(f"A prompt has {len(prompt)} characters; at most {limit} are accepted.")
-        encoded = [tuple(ids) for ids in self.tokenizer.encode_batch(list(prompts))]
-        for ids in encoded:
-            if not ids:
-                raise InvalidInputError("A prompt is empty.", fix="Give at least one character.")
-            if max(ids) >= self._info.vocab_size:  # a token that was added to the tokenizer and not to the model
-                raise InvalidInputError(f"The model has no token {max(ids)}, which its tokenizer makes of the prompt.")
-        return encoded
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+        """Token ids of prompts, none of them empty (InvalidInputError); a prompt of token ids stands as it is."""
+        texts = [prompt for prompt in prompts if not isinstance(prompt, tuple)]
+        for text in texts:
+            self._check_text(text)
+        encoded = iter(self.tokenizer.encode_batch(texts))
+        found = [prompt if isinstance(prompt, tuple) else tuple(next(encoded)) for prompt in prompts]
+        for ids in found:
+            self._check_ids(ids)
+        return found
+
+    def _check_text(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise InvalidInputError(f"A prompt must be text, not {type(text).__name__}.")
+        if len(text) > self._settings.max_input_characters:
+            limit = self._settings.max_input_characters
+            raise InvalidInputError(f"A prompt has {len(text)} characters; at most {limit} are accepted.")
+
+    def _check_ids(self, ids: tuple[int, ...]) -> None:
+        if not ids:
+            raise InvalidInputError("A prompt is empty.", fix="Give at least one character.")
+        # Ids may be a caller's own, or of a token that was added to the tokenizer and not to the model.
+        for wrong in (min(ids), max(ids)):
+            if not 0 <= wrong < self._info.vocab_size:
+                last = self._info.vocab_size - 1
+                raise InvalidInputError(f"The prompt holds token {wrong}; the model's ids go from 0 to {last}.")
 
     def generation_job(
         self, ids: tuple[int, ...], parameters: GenerationParameters, done: Callable[[], None]

@@ -6,7 +6,7 @@ and batches are the caller's affair. Run it under `torch.inference_mode()`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from handful.model.calibration import OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
-from handful.model.layers import Layer, make_norm, read_layer
-from handful.model.ops.activation import gate
+from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights, watch_layer
 from handful.model.ops.linear import Linear, make_linear
 from handful.model.ops.norm import Normalise
 from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate, rotation_at
@@ -26,6 +26,14 @@ _log = logging.getLogger(__name__)
 
 # layer, q [N, H, D], k and v [N, Hkv, D] -> [N, H, D]. v may be strided. What attend keeps, it copies.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Int8:
+    """Which kinds of linears are quantised; tokens `[T]` of any text, by which the quantising is measured."""
+
+    kinds: frozenset[LinearKind]
+    calibration: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,20 +51,34 @@ class Ends:
 class Decoder:
     """One decoder-only transformer with its weights, in one dtype on one device. Immutable, so threads may share it."""
 
-    def __init__(self, reader: TensorReader, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        reader: TensorReader,
+        dtype: torch.dtype,
+        device: torch.device,
+        int8: Int8 | None = None,
+    ) -> None:
         self.spec = reader.spec
         self.dtype, self.device = dtype, device
         self.num_parameters = reader.num_parameters
-        self._layers = [read_layer(reader, layer) for layer in range(self.spec.num_layers)]
+        self._int8 = int8
         self._ends = _read_ends(reader)
         self._frequencies, self._rotary_factor = None, 1.0
         if self.spec.rotary is not None:
             frequencies, self._rotary_factor = inverse_frequencies(self.spec.rotary)
             self._frequencies = frequencies.to(device)
+        self._layers = list(self._read_layers(reader))
 
     @classmethod
-    def load(cls, spec: ModelSpec, checkpoint: TensorFile, precision: torch.dtype, device: torch.device) -> Self:
-        """Read, check and pack the weights.
+    def load(
+        cls,
+        spec: ModelSpec,
+        checkpoint: TensorFile,
+        precision: torch.dtype,
+        device: torch.device,
+        int8: Int8 | None = None,
+    ) -> Self:
+        """Read, check and pack the weights; `int8` says which linears are quantised, if any.
 
         Raises CheckpointError that names the tensor where one is missing, has another shape than `spec` says or holds
         something other than floating-point numbers; shapes are checked before anything is read.
@@ -66,12 +88,32 @@ class Decoder:
             shown = ", ".join(reader.unread[:3])
             _log.warning("%d tensors of the checkpoint are not part of the model: %s", len(reader.unread), shown)
         with torch.inference_mode():
-            return cls(reader, precision, device)
+            return cls(reader, precision, device, int8)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of all parameters in the dtype they run in (a tied head that is packed takes its size once more)."""
-        return self.num_parameters * self.dtype.itemsize
+        kinds = self._int8.kinds if self._int8 is not None else ()
+        num_int8 = sum(num_weights(self.spec, kind) for kind in kinds)
+        return self.num_parameters * self.dtype.itemsize - num_int8 * (self.dtype.itemsize - 1)
+
+    def _read_layers(self, reader: TensorReader) -> Iterator[Layer]:
+        """The packed layers. For int8 each is first run on the calibration tokens, behind those before it."""
+        int8 = self._int8
+        hidden, rotation = torch.zeros(0), None
+        if int8 is not None:
+            tokens = int8.calibration[: self.spec.context_length].to(self.device)
+            positions = torch.arange(len(tokens), device=self.device)
+            hidden, rotation = self._embed(tokens, positions), self._rotation(positions)
+        for number in range(self.spec.num_layers):
+            weights = read_weights(reader, number)
+            if int8 is None:
+                yield pack_layer(self.spec, weights)
+                continue
+            layer, watched = watch_layer(self.spec, weights)
+            hidden = self._run_layer(number, layer, hidden, rotation, OneSequence(self.spec))
+            largest = {kind: linear.largest for kind, linear in watched.items()}
+            yield pack_layer(self.spec, weights, int8.kinds, largest)
 
     def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states before the final norm. tokens and positions `[N]` int64 -> `[N, d]`.
@@ -110,19 +152,15 @@ class Decoder:
 
     def _run_layer(self, number: int, layer: Layer, x: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
         """x `[N, d]` -> `[N, d]`: attention and MLP, each added to the residual stream."""
-        if layer.mlp_norm is None:
-            normed = layer.attention_norm(x)
-            return x + self._attention(number, layer, normed, rotation, attend) + self._mlp(layer, normed)
-        if self.spec.residual == "parallel":
-            attended = self._attention(number, layer, layer.attention_norm(x), rotation, attend)
-            return x + attended + self._mlp(layer, layer.mlp_norm(x))
-        if self.spec.norm_first:
-            x = x + self._attention(number, layer, layer.attention_norm(x), rotation, attend)
-            return x + self._mlp(layer, layer.mlp_norm(x))
-        x = layer.attention_norm(x + self._attention(number, layer, x, rotation, attend))
-        return layer.mlp_norm(x + self._mlp(layer, x))
+        attended = self._attention(number, layer, x, rotation, attend)
+        if layer.attention_norm is not None:
+            attended = layer.attention_norm(attended)
+        source = attended if self.spec.residual == "sequential" else x
+        out = layer.mlp_down(layer.mlp_up(source), attended)
+        return out if layer.mlp_norm is None else layer.mlp_norm(out)
 
     def _attention(self, number: int, layer: Layer, x: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
+        """x + attention(x), `[N, d]`."""
         heads, kv_heads = self.spec.num_heads, self.spec.num_kv_heads
         qkv = layer.qkv(x).view(-1, heads + 2 * kv_heads, self.spec.head_dim)  # [N, H + 2 Hkv, D]
         qk, v = qkv[:, : heads + kv_heads], qkv[:, heads + kv_heads :]
@@ -130,11 +168,7 @@ class Decoder:
             qk = torch.cat((layer.q_norm(qk[:, :heads]), layer.k_norm(qk[:, heads:])), 1)
         if rotation is not None:
             qk = rotate(qk, rotation)
-        return layer.attention_out(attend(number, qk[:, :heads], qk[:, heads:], v).flatten(1))
-
-    def _mlp(self, layer: Layer, x: Tensor) -> Tensor:
-        middle = layer.mlp_up(x)
-        return layer.mlp_down(gate(middle, self.spec.activation) if self.spec.gated_mlp else middle)
+        return layer.attention_out(attend(number, qk[:, :heads], qk[:, heads:], v).flatten(1), x)
 
 
 def _read_ends(reader: TensorReader) -> Ends:

@@ -1,49 +1,140 @@
 """One layer's weights, packed for the products they are used in, and how they are read."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from handful.model.calibration import Watched
 from handful.model.families_tensors import TensorReader
 from handful.model.ops.linear import Linear, make_linear
+from handful.model.ops.linear_int8 import make_int8
 from handful.model.ops.norm import Normalise
+from handful.model.spec import ModelSpec
+
+# The linears of a layer; those that are named run in int8, the others in the model's dtype.
+LinearKind = Literal["qkv", "attention_out", "mlp_up", "mlp_down"]
+LINEAR_KINDS: tuple[LinearKind, ...] = get_args(LinearKind)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """The weights of one transformer layer.
+    """The weights of one transformer layer. Norms that stand before a product are part of it.
 
-    qkv            `[N, d]` -> `[N, (H + 2 Hkv) D]`, q before k before v
-    attention_out  `[N, H D]` -> `[N, d]`
-    mlp_up         `[N, d]` -> `[N, m]`, activated; gated: -> `[N, 2m]`, gate before up, not activated yet
-    mlp_down       `[N, m]` -> `[N, d]`
-    mlp_norm       None where attention and MLP share a norm; q_norm and k_norm None where there are none
+    qkv             `[N, d]` -> `[N, (H + 2 Hkv) D]`, q before k before v
+    attention_out   `[N, H D]` -> `[N, d]`
+    mlp_up          `[N, d]` -> `[N, m]`, activated and gated
+    mlp_down        `[N, m]` -> `[N, d]`
+    attention_norm  behind the residual sum, where the spec's norms stand last; else None, as is mlp_norm
+    q_norm, k_norm  None where there are none
     """
 
-    attention_norm: Normalise
     qkv: Linear
     attention_out: Linear
-    mlp_norm: Normalise | None
     mlp_up: Linear
     mlp_down: Linear
+    attention_norm: Normalise | None = None
+    mlp_norm: Normalise | None = None
     q_norm: Normalise | None = None
     k_norm: Normalise | None = None
 
 
-def read_layer(reader: TensorReader, layer: int) -> Layer:
-    """Read and pack one layer. The reader has checked that everything is there."""
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerWeights:
+    """A layer as it is read, before packing: weight and bias of each linear, and the norms."""
+
+    linears: dict[LinearKind, tuple[Tensor, Tensor | None]]
+    attention_norm: Normalise
+    mlp_norm: Normalise
+    q_norm: Normalise | None
+    k_norm: Normalise | None
+
+
+def read_weights(reader: TensorReader, layer: int) -> LayerWeights:
+    """Read one layer. The reader has checked that everything is there."""
     spec, names = reader.spec, reader.names
-    mlp_up = reader.linear(layer, names.mlp_up, spec.mlp_bias)
-    return Layer(
-        attention_norm=_read_norm(reader, layer, names.attention_norm),
-        qkv=make_linear(*reader.qkv(layer)),
-        attention_out=make_linear(*reader.linear(layer, (names.attention_out,), spec.attention_out_bias)),
-        mlp_norm=None if spec.residual == "parallel_shared" else _read_norm(reader, layer, names.mlp_norm),
-        mlp_up=make_linear(*mlp_up, activation=None if spec.gated_mlp else spec.activation),
-        mlp_down=make_linear(*reader.linear(layer, (names.mlp_down,), spec.mlp_bias)),
+    attention_norm = _read_norm(reader, layer, names.attention_norm)
+    shared = spec.residual == "parallel_shared"
+    return LayerWeights(
+        linears={
+            "qkv": reader.qkv(layer),
+            "attention_out": reader.linear(layer, (names.attention_out,), spec.attention_out_bias),
+            "mlp_up": reader.linear(layer, names.mlp_up, spec.mlp_bias),
+            "mlp_down": reader.linear(layer, (names.mlp_down,), spec.mlp_bias),
+        },
+        attention_norm=attention_norm,
+        mlp_norm=attention_norm if shared else _read_norm(reader, layer, names.mlp_norm),
         q_norm=_read_head_norm(reader, layer, "self_attn.q_norm"),
         k_norm=_read_head_norm(reader, layer, "self_attn.k_norm"),
     )
+
+
+# Makes one linear: its kind, weight and bias, then activation, gated and norm by name.
+MakeLinear = Callable[..., Linear]
+
+
+def assemble(spec: ModelSpec, weights: LayerWeights, make: MakeLinear) -> Layer:
+    """The layer of these weights, each linear made by `make`."""
+    first = spec.norm_first
+    parts = weights.linears
+    return Layer(
+        qkv=make("qkv", *parts["qkv"], norm=weights.attention_norm if first else None),
+        attention_out=make("attention_out", *parts["attention_out"]),
+        mlp_up=make(
+            "mlp_up",
+            *parts["mlp_up"],
+            activation=spec.activation,
+            gated=spec.gated_mlp,
+            norm=weights.mlp_norm if first else None,
+        ),
+        mlp_down=make("mlp_down", *parts["mlp_down"]),
+        attention_norm=None if first else weights.attention_norm,
+        mlp_norm=None if first else weights.mlp_norm,
+        q_norm=weights.q_norm,
+        k_norm=weights.k_norm,
+    )
+
+
+def pack_layer(
+    spec: ModelSpec,
+    weights: LayerWeights,
+    int8: frozenset[LinearKind] = frozenset(),
+    largest: Mapping[LinearKind, Tensor] | None = None,
+) -> Layer:
+    """The layer with its weights packed. `largest`: magnitudes of input channels, by which int8 is smoothed."""
+
+    def make(kind: LinearKind, weight: Tensor, bias: Tensor | None, **how: Any) -> Linear:
+        if kind not in int8:
+            return make_linear(weight, bias, **how)
+        return make_int8(weight, bias, **how, largest=None if largest is None else largest[kind])
+
+    return assemble(spec, weights, make)
+
+
+def watch_layer(spec: ModelSpec, weights: LayerWeights) -> tuple[Layer, dict[LinearKind, Watched]]:
+    """The layer in its own dtype, with linears that remember how large their inputs get."""
+    watched: dict[LinearKind, Watched] = {}
+
+    def make(
+        kind: LinearKind, weight: Tensor, bias: Tensor | None, *, norm: Normalise | None = None, **how: Any
+    ) -> Linear:
+        watched[kind] = Watched(make_linear(weight, bias, **how), norm)
+        return watched[kind]
+
+    return assemble(spec, weights, make), watched
+
+
+def num_weights(spec: ModelSpec, kind: LinearKind) -> int:
+    """Weights (without biases) of this kind of linear in all layers."""
+    queries, hidden, middle = spec.qkv_sizes[0], spec.hidden_size, spec.intermediate_size
+    sizes = {
+        "qkv": sum(spec.qkv_sizes) * hidden,
+        "attention_out": queries * hidden,
+        "mlp_up": hidden * middle * (2 if spec.gated_mlp else 1),
+        "mlp_down": middle * hidden,
+    }
+    return sizes[kind] * spec.num_layers
 
 
 def _read_norm(reader: TensorReader, layer: int, stem: str) -> Normalise:

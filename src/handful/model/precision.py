@@ -1,11 +1,18 @@
 """Which device and which number format a model runs in here."""
 
+from dataclasses import dataclass
+
 import torch
 
 from handful.errors import InvalidParameterError
+from handful.model.layers import LINEAR_KINDS, LinearKind
 from handful.types import Device, Precision
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# What `int8` means: which linears of every layer are quantised. mlp_down stays in the model's dtype: with it the guard
+# of benchmarks/precision.py doesn't hold safely (docs/log.md).
+INT8_KINDS: frozenset[LinearKind] = frozenset(LINEAR_KINDS) - {"mlp_down"}
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -31,12 +38,51 @@ def _cpu_has(feature: str) -> bool:
     return bool(probe()) if probe is not None else False
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The number formats of a native model: `dtype` of everything but the kinds of linears in `int8`."""
+
+    dtype: torch.dtype
+    int8: frozenset[LinearKind] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """`float32`, `bfloat16`, `int8`."""
+        return "int8" if self.int8 else dtype_name(self.dtype)
+
+
+def has_int8_products(device: torch.device) -> bool:
+    """Whether products of bytes run in hardware, exactly: AVX512-VNNI or AMX (without them sums may saturate)."""
+    features = ("_is_vnni_supported", "_is_amx_tile_supported")
+    return device.type == "cpu" and any(_cpu_has(feature) for feature in features)
+
+
+def resolve_numbers(precision: Precision, device: torch.device) -> Numbers:
+    """What a native model runs in. Raises InvalidParameterError for int8 where the processor can't."""
+    if precision != "int8":
+        return Numbers(resolve_precision(precision, device))
+    if not has_int8_products(device):
+        raise InvalidParameterError(
+            "precision",
+            f"is int8, which needs a processor with AVX512-VNNI or AMX; this model runs on {device.type} without them.",
+            fix="Use auto.",
+        )
+    return Numbers(resolve_precision("auto", device), INT8_KINDS)
+
+
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the processor multiplies it in hardware, else float32 (the oracle, exact)."""
+    """`auto` is bfloat16 where the processor multiplies it in hardware, else float32 (the oracle, exact).
+
+    Raises InvalidParameterError for int8: it isn't one dtype, and only handful's own decoder runs it.
+    """
     if precision == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    if precision == "int8":
+        raise InvalidParameterError(
+            "precision", "is int8, which only models of handful's native families run in.", fix="Use auto."
+        )
     if precision not in _DTYPES:
-        raise InvalidParameterError("precision", f"must be auto, float32 or bfloat16, not {precision!r}.")
+        raise InvalidParameterError("precision", f"must be auto, float32, bfloat16 or int8, not {precision!r}.")
     return _DTYPES[precision]
 
 

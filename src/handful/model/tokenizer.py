@@ -13,7 +13,8 @@ from pathlib import Path
 from tokenizers import Tokenizer as RawTokenizer
 
 from handful.errors import CheckpointError, InvalidInputError
-from handful.model.tokenizer_files import read_tokenizer_files, without_dummy_prefix
+from handful.model.tokenizer_files import named_tokens, read_tokenizer_files, without_dummy_prefix
+from handful.types import TextSpan
 
 
 class Tokenizer:
@@ -23,6 +24,7 @@ class Tokenizer:
     eos_token_ids    tokens that end a generation (generation_config.json, else config.json, else the tokenizer)
     vocab_size       ids are 0 .. vocab_size - 1; a model's output may be padded to more
     chat_template    the template's source as data, or None; nothing here renders it
+    special_tokens   texts of the special tokens by name (`bos_token`, `eos_token`, ...), as the files declare them
 
     Raises NotFoundError and CheckpointError when it is made.
     """
@@ -36,6 +38,7 @@ class Tokenizer:
         self.bos_token_id = files.bos_token_id
         self.eos_token_ids = files.eos_token_ids
         self.chat_template = files.chat_template
+        self.special_tokens = named_tokens(files.declared)
         self.vocab_size: int = files.raw.get_vocab_size(with_added_tokens=True)
 
     @property
@@ -51,6 +54,13 @@ class Tokenizer:
         """`encode` of many texts at once, on several threads."""
         encoded = self._raw.encode_batch_fast([checked_text(text) for text in texts], add_special_tokens=False)
         return [self._prefix + each.ids for each in encoded]
+
+    def spans(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
+        """The tokens of a text with the characters that each stands for; added ones stand for none."""
+        encoded = self._raw.encode(checked_text(text), add_special_tokens=False)
+        added = [TextSpan(i, self.token_text(i), 0, 0) for i in (self._prefix if add_special else [])]
+        spans = zip(encoded.ids, encoded.offsets, strict=True)
+        return (*added, *(TextSpan(i, text[start:stop], start, stop) for i, (start, stop) in spans))
 
     def encode_continuation(self, prompt: str, continuation: str) -> tuple[list[int], list[int]]:
         """Ids of a prompt and of the text right behind it, split where a continuation should be scored.

@@ -17,6 +17,7 @@ from handful.model.checkpoint import read_json_object
 
 _FIX = "Delete the file and download it again."
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
+_NAMED = (*_SPECIAL_NAMES, "sep_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,12 @@ def token_content(value: object) -> str | None:
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else None
+
+
+def named_tokens(declared: dict[str, Any]) -> dict[str, str]:
+    """The special tokens that the files name, as chat templates refer to them."""
+    texts = {name: token_content(declared.get(name)) for name in _NAMED}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _ids(value: object, vocab_size: int) -> list[int]:

@@ -26,7 +26,7 @@ class WireToken(BaseModel):
 
 
 class Details(BaseModel):
-    """How a text came about. `finish_reason`: length, eos_token, stop_sequence, or max_time where it was asked for."""
+    """How a text came about. `finish_reason`: length (of tokens or of time), eos_token or stop_sequence."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -81,12 +81,17 @@ def kept_text(prompt: str, completion: Completion, request: TextGenerationReques
     return before + completion.text + completion.stop
 
 
-def _details(generation: Generation, completion: Completion, request: TextGenerationRequest) -> Details:
+def wire_reason(completion: Completion) -> str:
+    """Why a text ended, in the words that clients know: one that ran out of `max_time` was cut for its length."""
+    return "length" if completion.finish_reason == "max_time" else completion.finish_reason
+
+
+def details_of(generation: Generation, completion: Completion, request: TextGenerationRequest) -> Details:
     top_tokens = None
     if request.parameters.top_n_tokens:
         top_tokens = tuple(tuple(map(_wire, token.top)) for token in completion.tokens)
     return Details(
-        finish_reason=completion.finish_reason,
+        finish_reason=wire_reason(completion),
         generated_tokens=len(completion.tokens),
         seed=completion.seed,
         prefill=tuple(map(_wire, generation.prompt_tokens)),
@@ -99,7 +104,7 @@ def _texts(prompt: str, generation: Generation, request: TextGenerationRequest) 
     answers = [
         GeneratedText(
             generated_text=kept_text(prompt, completion, request),
-            details=_details(generation, completion, request) if request.parameters.details else None,
+            details=details_of(generation, completion, request) if request.parameters.details else None,
         )
         for completion in generation.completions
     ]
@@ -169,7 +174,7 @@ class StreamWriter:
 
     def _details(self, generation: Generation, completion: Completion) -> StreamDetails:
         return StreamDetails(
-            finish_reason=completion.finish_reason,
+            finish_reason=wire_reason(completion),
             generated_tokens=len(completion.tokens) or self._num_tokens,
             input_length=generation.num_prompt_tokens,
             seed=completion.seed,

@@ -41,7 +41,7 @@ class AccessLog:
         except Exception as error:  # noqa: BLE001 - the last place before the socket; `fault` logs it
             failure = fault(error)
             if status == STATUS_CLIENT_LEFT:  # nothing was sent yet
-                await error_response(failure)(scope, receive, tagged)
+                await error_response(failure, scope["path"])(scope, receive, tagged)
         finally:
             _log.info(_line(scope, request_id, status, time.perf_counter() - started))
         return None

@@ -1,9 +1,12 @@
 """The app factory: what a request passes, from the outside in, and which file answers it.
 
+MetricsGate  counts and times                          metrics.py
 AccessLog    an id, one log line, the last catch       access_log.py
 HostGuard    Host and Origin                           host_guard.py
+AuthGate     the token, and what it may do             auth.py
 DrainGate    refuses what comes after SIGTERM          drain.py
-routes       models.py, tasks.py, health.py
+UsageGate    the token's limits, and its usage         usage.py
+routes       models.py, openai_*.py, tgi.py, tasks.py, health.py, metrics.py, usage_route.py
 """
 
 import asyncio
@@ -13,13 +16,28 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from handful.server import health, models, tasks
+from handful.server import (
+    health,
+    metrics,
+    models,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_models,
+    tasks,
+    tgi,
+    usage_route,
+)
 from handful.server.access_log import AccessLog
+from handful.server.auth import AuthGate
 from handful.server.drain import DrainGate
 from handful.server.errors import install_error_handlers
 from handful.server.host_guard import HostGuard
+from handful.server.openai_chat_renderer import ChatRenderer
+from handful.server.openapi import failures
 from handful.server.registry import ModelEntry
 from handful.server.state import ServerState
+from handful.server.usage import UsageGate
 
 
 def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = lambda _: None) -> FastAPI:
@@ -33,21 +51,32 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
         summary="Few-shot predictions from a language model on your own machine.",
         docs_url=None,  # the page would load its script from another site
         redoc_url=None,
-        lifespan=lambda _: _lifespan(state, when_settled),
+        lifespan=lambda app: _lifespan(app, state, when_settled),
     )
     app.state.server = state
+    app.state.metrics = metrics.Metrics(state.models)
+    app.state.chat_renderer = ChatRenderer()
     app.include_router(health.router)
-    app.include_router(tasks.router)
-    app.include_router(models.router)
+    app.include_router(metrics.router)
+    for openai in (openai_models, openai_completions, openai_chat, openai_embeddings):
+        app.include_router(openai.router, responses=failures("openai"))
+    app.include_router(tgi.router, responses=failures("tgi"))
+    for own in (tgi.below_models, tasks.router, usage_route.router, models.router):
+        app.include_router(own, responses=failures("hugging face"))
     install_error_handlers(app)
+    app.add_middleware(UsageGate, access=state.access)
     app.add_middleware(DrainGate, drain=state.drain)  # what is added last is passed first
+    app.add_middleware(AuthGate, authenticator=state.access.authenticator)
     app.add_middleware(HostGuard, allowed=state.allowed_hosts)
     app.add_middleware(AccessLog)
+    app.add_middleware(metrics.MetricsGate, metrics=app.state.metrics)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(state: ServerState, when_settled: Callable[[ModelEntry], None]) -> AsyncIterator[None]:
+async def _lifespan(
+    app: FastAPI, state: ServerState, when_settled: Callable[[ModelEntry], None]
+) -> AsyncIterator[None]:
     pinning: set[asyncio.Task[None]] = set()
 
     def settled(entry: ModelEntry) -> None:
@@ -57,9 +86,12 @@ async def _lifespan(state: ServerState, when_settled: Callable[[ModelEntry], Non
             task.add_done_callback(pinning.discard)
         when_settled(entry)
 
+    state.access.start()
     state.models.start_loading(settled)
     yield
     for task in pinning:
         task.cancel()
     await asyncio.gather(*pinning, return_exceptions=True)
+    await asyncio.to_thread(app.state.chat_renderer.close)
     await asyncio.to_thread(state.models.close)
+    await state.access.close()

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from handful.errors import NotReadyError
 from handful.server.errors import error_response
 
-HEALTH_PATHS = frozenset({"/health", "/ready"})
+HEALTH_PATHS = frozenset({"/health", "/ready", "/metrics"})
 
 
 class Drain:
@@ -54,7 +54,7 @@ class Drain:
 
 
 class DrainGate:
-    """ASGI middleware that counts requests in and out and refuses new ones while draining. Health goes past it."""
+    """ASGI middleware: counts requests in and out and refuses new ones while draining. Health and metrics go past."""
 
     def __init__(self, app: ASGIApp, drain: Drain) -> None:
         self._app, self._drain = app, drain
@@ -66,7 +66,7 @@ class DrainGate:
         try:
             self._drain.enter()
         except NotReadyError as error:
-            response = error_response(error)
+            response = error_response(error, scope["path"])
             response.headers["connection"] = "close"
             return await response(scope, receive, send)
         try:

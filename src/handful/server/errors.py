@@ -1,7 +1,7 @@
 """The one table of what an error is on the wire, and the handlers that answer with it.
 
-A 4xx body's `error` is a list of sentences (the 2021 snippet joins them), a 5xx body's is a string, as the hosted API's
-were. Nothing of a request's texts and nothing of an unexpected exception's message is ever in one.
+The body's shape is that of the surface that was asked (surface.py). Nothing of a request's texts and nothing of an
+unexpected exception's message is ever in one.
 """
 
 import json
@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from handful import errors
 from handful.protocol import errors as wire
 from handful.protocol.problems import InvalidRequestError
+from handful.server.surface import Failure, shaped, shaped_event
 
 _log = getLogger("handful.server")
 STATUS_CLIENT_LEFT = 499
@@ -41,20 +42,36 @@ class ForeignHostError(errors.UserError):
     """A request names a host or comes from a web page that this server doesn't know."""
 
 
+class UnauthorizedError(errors.UserError):
+    """A request has no token, or none that is valid."""
+
+
+class ForbiddenError(errors.UserError):
+    """A request's token may not do what it asks for."""
+
+
+class RateLimitedError(errors.BusyError):
+    """A token has used up one of its limits."""
+
+
 # The first class that fits counts, so a class stands before its base.
 _TABLE: tuple[tuple[type[errors.HandfulError], int, str], ...] = (
     (BodyTooLargeError, 413, wire.VALIDATION),
     (SlowBodyError, 408, wire.TIMEOUT),
     (ForeignHostError, 403, "forbidden"),
+    (UnauthorizedError, 401, "unauthorized"),
+    (ForbiddenError, 403, "forbidden"),
     (ClientLeftError, STATUS_CLIENT_LEFT, wire.INCOMPLETE),
     (errors.NotFoundError, 404, wire.NOT_FOUND),
     (errors.PromptTooLongError, 422, wire.TOO_LONG),
     (errors.CheckpointError, 500, "checkpoint"),
     (errors.UserError, 400, wire.VALIDATION),
+    (RateLimitedError, 429, "rate_limited"),
     (errors.BusyError, 429, wire.OVERLOADED),
     (errors.NotReadyError, 503, wire.NOT_READY),
     (errors.RequestTimeoutError, 504, wire.TIMEOUT),
     (errors.RequestAbortedError, 503, wire.INCOMPLETE),
+    (errors.StoreError, 503, "database"),
     (errors.RemoteError, 502, "remote"),
     (errors.EngineError, 500, wire.GENERATION),
     (errors.HandfulError, 500, wire.GENERATION),
@@ -68,7 +85,7 @@ def status_of(error: errors.HandfulError) -> tuple[int, str]:
 
 def error_fields(error: errors.HandfulError) -> dict[str, Any]:
     """What an error adds to its body beside the sentences."""
-    fields: dict[str, Any] = {"error_type": status_of(error)[1]}
+    fields: dict[str, Any] = {}
     if isinstance(error, errors.InvalidParameterError):
         fields["parameter"] = error.parameter
     if isinstance(error, errors.NotReadyError):
@@ -76,12 +93,16 @@ def error_fields(error: errors.HandfulError) -> dict[str, Any]:
     return fields
 
 
-def error_response(error: errors.HandfulError) -> Response:
-    """The whole answer to a request that failed."""
-    status, _ = status_of(error)
+def failure_of(error: errors.HandfulError) -> Failure:
+    """An error as every surface tells it in its own shape."""
     sentences = error.problems if isinstance(error, InvalidRequestError) else [str(error)]
-    said: list[str] | str = sentences if status < 500 else " ".join(sentences)
-    return JSONResponse({"error": said} | error_fields(error), status_code=status, headers=_headers(error, status))
+    return Failure(*status_of(error), tuple(sentences), error_fields(error))
+
+
+def error_response(error: errors.HandfulError, path: str = "") -> Response:
+    """The whole answer to a request to `path` that failed."""
+    status, body = shaped(failure_of(error), path)
+    return JSONResponse(body, status_code=status, headers=_headers(error, status))
 
 
 def _headers(error: errors.HandfulError, status: int) -> dict[str, str]:
@@ -89,13 +110,15 @@ def _headers(error: errors.HandfulError, status: int) -> dict[str, str]:
         return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
     if isinstance(error, errors.NotReadyError):
         return {"retry-after": str(max(1, math.ceil(error.estimated_time_s)))}
+    if isinstance(error, errors.StoreError):
+        return {"retry-after": "1"}
     # The rest of a body that was not read would be taken for the next request.
     return {"connection": "close"} if status in (408, 413) else {}
 
 
-def error_event(error: errors.HandfulError) -> dict[str, Any]:
+def error_event(error: errors.HandfulError, path: str = "") -> dict[str, Any]:
     """The last event of a stream that failed after its first token. TGI's clients know four error types."""
-    return {"error": str(error)} | error_fields(error)
+    return shaped_event(failure_of(error), path)
 
 
 def fault(error: BaseException) -> errors.EngineError:
@@ -105,8 +128,8 @@ def fault(error: BaseException) -> errors.EngineError:
     return errors.EngineError("handful failed; its log says where.", fix="The request may be sent again once.")
 
 
-async def _answer_handful_error(_: Request, error: Exception) -> Response:
-    return error_response(error if isinstance(error, errors.HandfulError) else fault(error))
+async def _answer_handful_error(request: Request, error: Exception) -> Response:
+    return error_response(error if isinstance(error, errors.HandfulError) else fault(error), request.scope["path"])
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
@@ -117,7 +140,8 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
         sentences = [f"No such route for {request.method}.", "See GET /openapi.json for those there are."]
     headers = error.headers if isinstance(error, HTTPException) else None
     kind = wire.NOT_FOUND if status == 404 else wire.VALIDATION
-    return JSONResponse({"error": sentences, "error_type": kind}, status_code=status, headers=headers)
+    status, body = shaped(Failure(status, kind, tuple(sentences)), request.scope["path"])
+    return JSONResponse(body, status_code=status, headers=headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:

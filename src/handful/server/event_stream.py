@@ -1,8 +1,9 @@
 """A streamed answer: server-sent events for as long as the client reads.
 
 Headers leave with the first event, so a request that fails before it gets a proper status. Past that, every stream ends
-with exactly one last event: the one with the whole text, or one with an error. A reader that is slow holds the
-generator back at `send` (the server's write buffer is bounded) and is given up at the deadline.
+with exactly one last event: the one with the whole text (behind which OpenAI's surface says `[DONE]`), or one with an
+error. A reader that is slow holds the generator back at `send` (the server's write buffer is bounded) and is given up
+at the deadline.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -17,6 +18,9 @@ from handful.protocol.sse import CONTENT_TYPE, encode_event
 from handful.server.attend import Watch, attend
 from handful.server.errors import ClientLeftError, error_event, error_response, fault
 from handful.server.headers import STREAM_HEADERS
+from handful.server.surface import surface_of
+
+_END = {"openai": b"data: [DONE]\n\n"}
 
 
 class EventStream(Response):
@@ -33,7 +37,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream, whatever happens to it."""
         try:
-            await attend(self._pump(send), self._watch)
+            await attend(self._pump(send, _END.get(surface_of(scope["path"]), b"")), self._watch)
         except ClientLeftError:
             return
         except HandfulError as error:
@@ -41,12 +45,12 @@ class EventStream(Response):
         except Exception as error:  # noqa: BLE001 - headers may have left, so no handler further out can answer
             await self._fail(fault(error), scope, receive, send)
 
-    async def _pump(self, send: Send) -> None:
+    async def _pump(self, send: Send, end: bytes) -> None:
         async with aclosing(self._values) as values:
             async for value in values:
                 await self._start(send)
                 await send({"type": "http.response.body", "body": encode_event(value), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": end, "more_body": False})
 
     async def _start(self, send: Send) -> None:
         if not self._has_started:
@@ -55,6 +59,6 @@ class EventStream(Response):
 
     async def _fail(self, error: HandfulError, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._has_started:
-            return await error_response(error)(scope, receive, send)
-        body = encode_event(error_event(error))
+            return await error_response(error, scope["path"])(scope, receive, send)
+        body = encode_event(error_event(error, scope["path"]))
         return await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -38,7 +38,7 @@ class HostGuard:
         problem = self._problem(scope) if scope["type"] == "http" else ""
         if problem:
             error = ForeignHostError(problem, fix="Start the server with --allow-host NAME if that is meant.")
-            return await error_response(error)(scope, receive, send)
+            return await error_response(error, scope["path"])(scope, receive, send)
         return await self._app(scope, receive, send)
 
     def _problem(self, scope: Scope) -> str:

@@ -12,14 +12,14 @@ from handful.backend import AsyncBackend
 from handful.errors import EngineError, InvalidInputError, InvalidParameterError
 from handful.protocol.generated_text import StreamWriter, answer
 from handful.protocol.text_generation import TextGenerationOptions, TextGenerationRequest
-from handful.server.attend import attend, closing, side_by_side
+from handful.server.attend import Watch, attend, closing, side_by_side
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.openapi import json_body
 from handful.server.registry import HELD_NOT_READY_S
 from handful.server.state import ServerState, state_of
-from handful.types import GenerationParameters
+from handful.types import Generation, GenerationParameters
 
 router = APIRouter(tags=["text generation"])
 
@@ -40,21 +40,43 @@ async def _generate(request: Request, name: str) -> Response:
     state = state_of(request)
     state.models.entry(name)  # a wrong name is told before a body is read
     asked = TextGenerationRequest.from_body(await read_body(request, state.limits))
-    parameters = asked.generation_parameters()
     _check_model(asked.model, name, request)
-    lengths = [len(prompt) for prompt in asked.prompts]
-    state.limits.check_texts(lengths, parameters.num_drawn)
-    watch = state.watch(request)
-    backend = await attend(state.models.backend(name, wait_s=wait_s(request, asked.options, state)), watch)
-    check_device(asked.options, backend)
-    headers = model_headers(backend.info, sum(lengths))
     if asked.stream:
-        return EventStream(_frames(asked, parameters, backend), watch, headers)
+        return await stream_text(request, name, asked)
+    generations, headers = await generate_texts(request, name, asked)
+    return JSONResponse(answer(asked, generations), headers=headers)
+
+
+async def generate_texts(
+    request: Request, name: str, asked: TextGenerationRequest
+) -> tuple[list[Generation], dict[str, str]]:
+    """One generation for each prompt, and the answer's headers."""
+    parameters, backend, watch = await _begin(request, name, asked)
     started = time.perf_counter()
     works = [backend.generate(prompt, parameters) for prompt in asked.prompts]
     generations = await attend(side_by_side(works), watch)
-    headers |= work_headers(time.perf_counter() - started, generations)
-    return JSONResponse(answer(asked, generations), headers=headers)
+    headers = model_headers(backend.info, sum(map(len, asked.prompts)))
+    return generations, headers | work_headers(time.perf_counter() - started, generations)
+
+
+async def stream_text(request: Request, name: str, asked: TextGenerationRequest) -> Response:
+    """The answer to a request that is streamed."""
+    parameters, backend, watch = await _begin(request, name, asked)
+    headers = model_headers(backend.info, sum(map(len, asked.prompts)))
+    return EventStream(_frames(asked, parameters, backend), watch, headers)
+
+
+async def _begin(
+    request: Request, name: str, asked: TextGenerationRequest
+) -> tuple[GenerationParameters, AsyncBackend, Watch]:
+    """Check what is left to check, and find the model, waiting for it where that was asked for."""
+    state = state_of(request)
+    parameters = asked.generation_parameters()
+    state.limits.check_texts([len(prompt) for prompt in asked.prompts], parameters.num_drawn)
+    watch = state.watch(request)
+    backend = await attend(state.models.backend(name, wait_s=wait_s(request, asked.options, state)), watch)
+    check_device(asked.options, backend)
+    return parameters, backend, watch
 
 
 async def _frames(

@@ -1,8 +1,37 @@
-"""The description of a request body that the server parses itself, for /openapi.json."""
+"""What /openapi.json says of bodies that the server parses itself, and of the ways in which a request fails."""
 
 from typing import Any
 
 from pydantic import BaseModel
+
+from handful.protocol import errors as wire
+from handful.server.surface import Failure, Surface, shaped
+
+_PATHS: dict[Surface, str] = {"openai": "/v1/completions", "tgi": "/generate", "hugging face": "/models/default"}
+_FAILURES = (
+    (400, wire.VALIDATION, "`top_p` must be more than 0 and at most 1, not 2.", "What was asked can't be done."),
+    (401, "unauthorized", "Invalid credentials in Authorization header.", "The server asks for a token."),
+    (403, "forbidden", "This token may not do that.", "The token, or the page that asks, may not do this."),
+    (404, wire.NOT_FOUND, "Model x does not exist.", "It isn't served."),
+    (408, wire.TIMEOUT, "The body did not arrive within 30 seconds.", "The body came too slowly."),
+    (413, wire.VALIDATION, "The body is larger than 16 MiB.", "The body is too large."),
+    (422, wire.TOO_LONG, "The prompt has 9000 tokens.", "The prompt doesn't fit the model's context."),
+    (429, wire.OVERLOADED, "The queue is full.", "Too many requests; `retry-after` says when to come back."),
+    (500, wire.GENERATION, "handful failed; its log says where.", "handful's own fault."),
+    (503, wire.NOT_READY, "Model x is currently loading", "Loading or shutting down; `retry-after` says how long."),
+    (504, wire.TIMEOUT, "Not finished within 600 seconds.", "The deadline passed."),
+)
+
+
+def failures(surface: Surface) -> dict[int | str, dict[str, Any]]:
+    """How requests to a surface fail, each status with an example; what FastAPI's `responses` takes."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for status, kind, sentence, meaning in _FAILURES:
+        told, body = shaped(Failure(status, kind, (sentence,)), _PATHS[surface])
+        schema = {"type": "object", "properties": {"error": {}}, "required": ["error"]}
+        content = {"application/json": {"schema": schema, "example": body}}
+        described.setdefault(told, {"description": meaning, "content": content})
+    return described
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, Any]:

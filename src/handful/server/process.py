@@ -2,7 +2,8 @@
 
 SIGTERM (and Ctrl-C): readiness turns 503, new requests are refused with 503, accepted ones are finished for up to the
 drain timeout, what is left then ends with an error, and the process exits 0. A second signal ends it at once. uvicorn
-by itself would close the port at the first signal and die of it, so its signal handler is replaced here.
+by itself would close the port at the first signal and die of it, so its signal handler is replaced here. A process
+whose engine has died ends with an error: whatever started it can start it again.
 """
 
 import asyncio
@@ -18,14 +19,16 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from handful.errors import HandfulError, UserError
+from handful.errors import EngineError, HandfulError, UserError
 from handful.server.app import create_app
-from handful.server.drain import Drain
+from handful.server.connection import PromptProtocol
 from handful.server.registry import ModelEntry
 from handful.server.state import ServerState
 
 _LAST_SECONDS = 5
+_AGAIN = "Start the server again."
 _BACKLOG = 1024
+_TICKS_BETWEEN_CHECKS = 5
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -63,11 +66,11 @@ def log_to_stderr() -> None:
 class DrainingServer(uvicorn.Server):
     """uvicorn with a drain in front of its shutdown."""
 
-    def __init__(self, app: FastAPI, drain: Drain, drain_timeout_s: float) -> None:
+    def __init__(self, app: FastAPI, state: ServerState, has_died: Callable[[], bool]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",  # bounds the size of headers
+                http=PromptProtocol,  # h11, which bounds the size of headers
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -77,7 +80,8 @@ class DrainingServer(uvicorn.Server):
                 timeout_graceful_shutdown=_LAST_SECONDS,
             )
         )
-        self._drain, self._drain_timeout_s = drain, drain_timeout_s
+        self._drain, self._drain_timeout_s = state.drain, state.limits.drain_timeout_s
+        self._has_died = has_died
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
         self._num_signals = 0
@@ -86,6 +90,10 @@ class DrainingServer(uvicorn.Server):
         """Remember the loop, which the signal handler must wake."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to stop."""
+        return await super().on_tick(counter) or (counter % _TICKS_BETWEEN_CHECKS == 0 and self._has_died())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn calls it so
         """The first signal starts the drain, the second ends the process."""
@@ -107,7 +115,8 @@ class DrainingServer(uvicorn.Server):
 def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[ModelEntry], None]) -> None:
     """Serve until a signal ends it. `when_ready` is called for each model that has loaded.
 
-    Raises what kept a model from loading: a server that can't do all it was asked for stops.
+    Raises what kept a model from loading, or EngineError when an engine died: a server that can't do all it was asked
+    for stops.
     """
     failures: list[HandfulError] = []
 
@@ -118,7 +127,12 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
         server.should_exit = True
         return None
 
-    server = DrainingServer(create_app(state, when_settled), state.drain, state.limits.drain_timeout_s)
+    def has_died() -> bool:
+        dead = [name for name, found in state.models.states().items() if found == "dead"]
+        failures.extend(EngineError(f"The engine of {name} died; the log says why.", fix=_AGAIN) for name in dead)
+        return bool(dead)
+
+    server = DrainingServer(create_app(state, when_settled), state, has_died)
     server.run(sockets=[listening])
     if failures:
         raise failures[0]

@@ -14,6 +14,7 @@ from handful.backend import AsyncBackend
 from handful.errors import EngineError, HandfulError, InvalidInputError, NotFoundError, NotReadyError
 from handful.protocol.names import check_name
 from handful.server.errors import fault
+from handful.server.usage_backend import metered
 from handful.types import ModelInfo
 
 HELD_NOT_READY_S = 0.5
@@ -35,6 +36,61 @@ class EngineStats(Protocol):
     @property
     def seconds_since_step(self) -> float:
         """How long its requests have been waiting for a step; 0 without requests."""
+        ...
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests in the queue."""
+        ...
+
+    @property
+    def num_running(self) -> int:
+        """Requests that are computed side by side."""
+        ...
+
+    @property
+    def num_slots(self) -> int:
+        """Tokens that the memory for keys and values has room for."""
+        ...
+
+    @property
+    def num_held_slots(self) -> int:
+        """Of these, held by what runs and is pinned."""
+        ...
+
+    @property
+    def num_free_slots(self) -> int:
+        """Of these, without content."""
+        ...
+
+    @property
+    def num_steps(self) -> int:
+        """Steps so far."""
+        ...
+
+    @property
+    def num_finished(self) -> int:
+        """Requests finished so far."""
+        ...
+
+    @property
+    def num_failed(self) -> int:
+        """Requests that failed or were given up so far."""
+        ...
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Prompt tokens of all requests that ended."""
+        ...
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Of these, read from the cache."""
+        ...
+
+    @property
+    def num_generated_tokens(self) -> int:
+        """Tokens generated so far."""
         ...
 
 
@@ -171,7 +227,7 @@ class ModelRegistry:
             raise NotReadyError(f"Model {name} is currently loading", estimated_time_s=self._estimate(name)) from None
         if entry.backend is None:
             raise EngineError(f"Model {name} could not be loaded.", fix="The server's log says why.")
-        return entry.backend
+        return metered(entry.backend, name)
 
     def _estimate(self, name: str) -> float:
         """Loading goes in order, so the models in front count too."""

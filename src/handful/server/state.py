@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from handful.server.attend import Watch
+from handful.server.auth_state import Access
 from handful.server.drain import Drain
 from handful.server.limits import Limits
 from handful.server.registry import ModelRegistry
@@ -13,13 +14,14 @@ from handful.server.task_registry import TaskRegistry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
-    """Models, tasks, limits, and the drain. `allowed_hosts` None: any Host header is answered."""
+    """Models, tasks, limits, the drain, and who may call. `allowed_hosts` None: any Host header is answered."""
 
     models: ModelRegistry
     tasks: TaskRegistry
     limits: Limits = field(default_factory=Limits)
     drain: Drain = field(default_factory=Drain)
     allowed_hosts: frozenset[str] | None = None
+    access: Access = field(default_factory=Access)
 
     def watch(self, request: Request) -> Watch:
         """What ends the work for a request early; to be made when its body has been read."""

@@ -147,3 +147,42 @@ def test_rows_are_read_only_as_they_are_needed() -> None:
     for _ in range(3):
         next(batches)
     assert stream.tell() == len(b"".join(b"row %d\n" % i for i in range(30)))
+
+
+# The same over a model that keeps nothing, with the most memory the process ever had as the last line on stderr.
+# VmHWM is the process's own; what getrusage gives a child includes its parent from before the exec.
+MEASURED = """
+import pathlib, sys
+from handful.cli import run
+from handful.cli.main import main
+from tests.fakes import FakeBackend
+
+class Forgetful(FakeBackend):
+    def _admit(self, prompt, num_new_tokens):
+        self.prompts.clear()
+        return super()._admit(prompt, num_new_tokens)
+
+run.open_backend = lambda name, **options: Forgetful(context_length=100_000)
+try:
+    main()
+finally:
+    print(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("to_file", [False, True])
+def test_ten_thousand_rows_take_no_more_memory_than_five_hundred(folder: Path, to_file: bool) -> None:
+    most_kb = {}
+    for count in (500, 10_000):
+        source, output = folder / f"{count}.txt", folder / f"{count}.jsonl"
+        source.write_text("".join(f"{i} {'x' * 5000}\n" for i in range(count)))  # 50 MB in, more out
+        target = ["--output", str(output)] if to_file else ["--json"]
+        arguments = [sys.executable, "-c", MEASURED, "run", "shout.yaml", "--input", str(source), "--quiet", *target]
+        with (folder / "out").open("wb") as out:
+            done = subprocess.run(
+                arguments, cwd=folder, env=environment(), stdout=out, stderr=subprocess.PIPE, check=False
+            )
+        assert done.returncode == 0, done.stderr
+        assert (output if to_file else folder / "out").read_bytes().count(b"\n") == count
+        most_kb[count] = int(done.stderr.split()[-1])
+    assert most_kb[10_000] - most_kb[500] < 10_000

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from handful.config import Settings
 from handful.engine.batch import Batch
@@ -21,7 +22,7 @@ from handful.errors import (
     RequestTimeoutError,
 )
 from handful.local import LocalModel, load
-from handful.types import GenerationParameters
+from handful.types import Generation, GenerationParameters, Prompt
 from tests.unit.model.tiny_models import checkpoint
 
 GREEDY = GenerationParameters(max_new_tokens=12)
@@ -100,6 +101,45 @@ def test_echo_gives_every_prompt_token_and_no_logprob_for_the_first(model: Local
     assert answer.prompt_tokens[0].logprob is None
     assert all(token.logprob is not None and len(token.top) == 2 for token in answer.prompt_tokens[1:])
     assert len(answer.completions[0].tokens) == 1
+
+
+def test_token_ids_are_continued_as_their_text_is(model: LocalModel) -> None:
+    ids = tuple(model.tokenizer.encode("the review is"))
+    both = asyncio.run(_generate(model, ["the review is", ids]))
+    assert both[0].completions == both[1].completions
+    vectors = asyncio.run(_embed(model, ["the review is", ids]))
+    assert np.array_equal(vectors[0], vectors[1])
+
+
+async def _generate(model: LocalModel, prompts: list[Prompt]) -> list[Generation]:
+    asynchronous = model.asynchronous()
+    return [await asynchronous.generate(prompt, GREEDY) for prompt in prompts]
+
+
+async def _embed(model: LocalModel, prompts: list[Prompt]) -> list[NDArray[np.float32]]:
+    asynchronous = model.asynchronous()
+    return [await asynchronous.embed(prompt) for prompt in prompts]
+
+
+@pytest.mark.parametrize("ids", [(), (-1,), (5, 10**6), (2**40,)])
+def test_token_ids_that_the_model_does_not_have_are_refused(model: LocalModel, ids: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInputError):
+        asyncio.run(_generate(model, [ids]))
+
+
+def test_an_echo_has_the_decoded_prompt(model: LocalModel) -> None:
+    answer = model.generate(["the review is"], replace(GREEDY, max_new_tokens=1, echo=True))[0]
+    assert answer.prompt_text == "the review is"
+    assert model.generate(["the review is"], GREEDY)[0].prompt_text == ""
+
+
+def test_a_text_is_tokenized_with_its_places(model: LocalModel) -> None:
+    text = "the review is 🙂 good"
+    spans = model.tokenize(text)
+    assert [span.id for span in spans] == model.tokenizer.encode(text)
+    assert all(text[span.start : span.stop] == span.text for span in spans if span.stop)
+    bare = model.tokenize(text, add_special=False)
+    assert bare == spans[model.tokenizer.num_prefix_tokens :]
 
 
 def test_labels_that_begin_each_other_are_both_scored(model: LocalModel) -> None:

@@ -10,9 +10,10 @@ import torch
 from handful.errors import CheckpointError
 from handful.model.families import NotNativeError
 from handful.model.load import load_model
+from handful.model.precision import has_int8_products
 from handful.model.source import ModelFiles
 from tests.unit.model.naive_attention import naive_logits
-from tests.unit.model.tiny_models import checkpoint, random_tokens, reference, reference_logits
+from tests.unit.model.tiny_models import FAMILIES, checkpoint, random_tokens, reference, reference_logits
 
 
 def files_of(folder: Path) -> ModelFiles:
@@ -76,3 +77,31 @@ def test_a_loaded_model_outlives_its_files(tmp_path: Path) -> None:
     before = naive_logits(loaded.decoder, tokens)
     shutil.rmtree(folder)
     assert torch.equal(naive_logits(loaded.decoder, tokens), before)
+
+
+needs_bytes = pytest.mark.skipif(not has_int8_products(torch.device("cpu")), reason="no AVX512-VNNI and no AMX here")
+
+
+@needs_bytes
+@pytest.mark.parametrize("variant", FAMILIES)
+def test_int8_stays_near_float32(variant: str) -> None:
+    loaded = load_model(files_of(checkpoint(variant)), "int8", "cpu")
+    tokens = random_tokens(100)
+    found, wanted = naive_logits(loaded.decoder, tokens), reference_logits(variant, tokens)
+    assert torch.corrcoef(torch.stack((found.flatten(), wanted.flatten())))[0, 1].item() > 0.98
+    assert not torch.allclose(found, wanted, atol=1e-3)
+
+
+@needs_bytes
+def test_an_int8_model_says_so_and_is_smaller() -> None:
+    whole = load_model(files_of(checkpoint("llama")), "bfloat16", "cpu").info
+    info = load_model(files_of(checkpoint("llama")), "int8", "cpu").info
+    assert info.precision == "int8"
+    assert info.weight_bytes < whole.weight_bytes
+
+
+@needs_bytes
+def test_loading_int8_twice_gives_the_same_model() -> None:
+    first, second = (load_model(files_of(checkpoint("gpt_neo")), "int8", "cpu") for _ in range(2))
+    tokens = random_tokens(50)
+    assert torch.equal(naive_logits(first.decoder, tokens), naive_logits(second.decoder, tokens))

@@ -5,7 +5,7 @@ import torch
 
 from handful.errors import InvalidParameterError
 from handful.model import precision
-from handful.model.precision import dtype_name, resolve_device, resolve_precision
+from handful.model.precision import INT8_KINDS, dtype_name, resolve_device, resolve_numbers, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -48,3 +48,27 @@ def test_auto_takes_a_gpu_only_when_there_is_one(monkeypatch: pytest.MonkeyPatch
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InvalidParameterError, match="device"):
         resolve_device("tpu")  # type: ignore[arg-type]
+
+
+def test_int8_says_which_linears_are_quantised_and_what_the_rest_runs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_cpu_has", lambda feature: True)
+    numbers = resolve_numbers("int8", CPU)
+    assert (numbers.dtype, numbers.int8, numbers.name) == (torch.bfloat16, INT8_KINDS, "int8")
+    monkeypatch.setattr(precision, "_cpu_has", lambda feature: feature == "_is_vnni_supported")
+    assert resolve_numbers("int8", CPU).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("device", "fast"), [("cpu", False), ("cuda", True)])
+def test_int8_is_refused_where_it_cannot_be_exact(device: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_cpu_has", lambda feature: fast)
+    with pytest.raises(InvalidParameterError, match="int8"):
+        resolve_numbers("int8", torch.device(device))
+
+
+def test_auto_never_picks_int8() -> None:
+    assert not resolve_numbers("auto", CPU).int8
+
+
+def test_int8_is_refused_for_models_that_run_through_transformers() -> None:
+    with pytest.raises(InvalidParameterError, match="native"):
+        resolve_precision("int8", CPU)

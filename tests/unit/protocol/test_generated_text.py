@@ -83,3 +83,10 @@ def test_a_frame_that_releases_text_is_never_special() -> None:
 def test_top_tokens_stand_in_a_frame_only_when_asked_for() -> None:
     assert "top_tokens" not in frames(request())[0]
     assert len(frames(request(details=True, top_n_tokens=2))[0]["top_tokens"]) == 2
+
+
+def test_a_text_that_ran_out_of_time_was_cut_for_its_length() -> None:
+    cut = Generation((Completion(" b", "max_time"),), 1)
+    whole = answer(request(details=True), [cut])[0]["details"]
+    streamed = StreamWriter(request()).frame(StreamEvent(" b", None, cut))["details"]
+    assert (whole["finish_reason"], streamed["finish_reason"]) == ("length", "length")

@@ -18,7 +18,18 @@ from handful.server.registry import ModelRegistry, ModelSource
 from handful.server.state import ServerState
 from handful.server.task_registry import ServedTask, TaskRegistry
 from handful.task.task import Example, Task
-from handful.types import Completion, Generation, GenerationParameters, ModelInfo, Score, StreamEvent, Token
+from handful.types import (
+    ChatTemplate,
+    Completion,
+    Generation,
+    GenerationParameters,
+    ModelInfo,
+    Prompt,
+    Score,
+    StreamEvent,
+    TextSpan,
+    Token,
+)
 
 Result = TypeVar("Result")
 
@@ -36,6 +47,17 @@ UPPER = Task(name="upper", examples=(Example({"input": "a"}, "A"),))
 class FakeStats:
     is_alive: bool = True
     seconds_since_step: float = 0.0
+    num_waiting: int = 0
+    num_running: int = 0
+    num_slots: int = 1000
+    num_held_slots: int = 0
+    num_free_slots: int = 1000
+    num_steps: int = 0
+    num_finished: int = 0
+    num_failed: int = 0
+    num_prompt_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_generated_tokens: int = 0
 
 
 @dataclass
@@ -54,6 +76,9 @@ class FakeModel:
     pinned: list[str] = field(default_factory=list)
     statistics: FakeStats = field(default_factory=FakeStats)
     is_closed: bool = False
+    chat_template: ChatTemplate | None = None
+    prompts: list[Prompt] = field(default_factory=list)
+    parameters: list[GenerationParameters] = field(default_factory=list)
 
     info = ModelInfo("fake", "fake", "native", 1, 10_000, 10, 4, 1, "float32", "cpu", revision="abc123")
 
@@ -89,15 +114,18 @@ class FakeModel:
         finally:
             self.num_running -= 1
 
-    async def generate(self, prompt: str, parameters: GenerationParameters) -> Generation:
+    async def generate(self, prompt: Prompt, parameters: GenerationParameters) -> Generation:
         async with self._running():
+            self._note(prompt, parameters)
             words = [Token(i, f" w{i}") for i in range(1, parameters.max_new_tokens + 1)]
             text = "".join(token.text for token in words)
             made = [Completion(text, "length", tokens=tuple(words)) for _ in range(parameters.n)]
-            return Generation(tuple(made), len(prompt.split()), 1)
+            read = tuple(Token(i, word) for i, word in enumerate(_words(prompt))) if parameters.echo else ()
+            return Generation(tuple(made), len(_words(prompt)), 1, read, " ".join(t.text for t in read))
 
-    async def stream(self, prompt: str, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
+    async def stream(self, prompt: Prompt, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
         async with self._running():
+            self._note(prompt, parameters)
             for i in range(1, parameters.max_new_tokens + 1):
                 if i == self.fail_at_token:
                     raise HandfulError("It broke.")
@@ -106,14 +134,23 @@ class FakeModel:
             text = "".join(f" w{i}" for i in range(1, parameters.max_new_tokens + 1))
             if not self.ends_streams:
                 return
-            yield StreamEvent("", None, Generation((Completion(text, "length"),), 1))
+            words = tuple(Token(i, f" w{i}") for i in range(1, parameters.max_new_tokens + 1))
+            yield StreamEvent("", None, Generation((Completion(text, "length", tokens=words),), len(_words(prompt))))
+
+    def _note(self, prompt: Prompt, parameters: GenerationParameters) -> None:
+        self.prompts.append(prompt)
+        self.parameters.append(parameters)
 
     async def score(self, prompt: str, continuations: Sequence[str]) -> Score:
         async with self._running():
             return Score(tuple(-float(i + 1) for i in range(len(continuations))), (1,) * len(continuations), 5)
 
-    async def embed(self, text: str) -> NDArray[np.float32]:
-        return np.zeros(4, dtype=np.float32)
+    async def embed(self, text: Prompt) -> NDArray[np.float32]:
+        return np.array([3, 4, 0, 0], dtype=np.float32)
+
+    async def tokenize(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
+        marks = (TextSpan(0, "<s>", 0, 0),) if add_special else ()
+        return (*marks, *(TextSpan(ord(letter), letter, i, i + 1) for i, letter in enumerate(text)))
 
     async def count_tokens(self, text: str) -> int:
         return len(text.split())
@@ -123,6 +160,10 @@ class FakeModel:
 
     async def unpin(self, prefix: str) -> None:
         self.pinned.remove(prefix)
+
+
+def _words(prompt: Prompt) -> list[str]:
+    return prompt.split() if isinstance(prompt, str) else [str(i) for i in prompt]
 
 
 def state_with(model: FakeModel, *tasks: Task, **fields: Any) -> ServerState:

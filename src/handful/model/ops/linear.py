@@ -1,6 +1,7 @@
 """One linear layer behind one name: [norm], product, bias, [activation or gate], [residual], fused where they can be.
 
-    y = residual + activation(norm(x) W^T + b)          gated: residual + activation(g) * u, where [g, u] = norm(x) W^T + b
+    y = residual + activation(norm(x) W^T + b)
+    gated: y = residual + activation(g) * u, where [g, u] = norm(x) W^T + b
 
 `make_linear` is the seam for other kernels: weights are packed once, at load. oneDNN's packed product is faster than
 `F.linear` at every batch size that was measured, 1 to 1024 rows, in bfloat16 and float32 (docs/log.md); it is a private

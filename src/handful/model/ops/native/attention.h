@@ -1,8 +1,8 @@
 // Attention of one step over the token slots of a KV memory: what Python hands over (attention.py mirrors the structs).
 //
-// A step's rows (queries) read keys in parts, one `read` after the other, in the order of the list: a shared run read by
-// the rows of many requests, or what is one request's own. The parts are joined by one running softmax for each row and
-// head, which is the log-sum-exp merge of ops/attention.py done key tile by key tile.
+// A step's rows (queries) read keys in parts, one `read` after the other, in the order of the list: a shared run, read
+// by the rows of many requests, or what is one request's own. The parts are joined by one running softmax for each row
+// and head, which is the log-sum-exp merge of ops/attention.py done key tile by key tile.
 //
 // Numbers: products and sums in float32; a row's keys are always taken in the same order and in tiles of 64 from the
 // start of a read, so what a row gets depends on its reads alone and not on the rows beside it (to the bit).
@@ -39,7 +39,7 @@ struct Call {
   void* values;       // likewise
   void* out;          // [num_tokens, num_heads, head_dim]
   int64_t q_stride, k_stride, v_stride;
-  int64_t num_heads, num_kv_heads, head_dim;
+  int64_t num_heads, num_kv_heads, head_dim, num_threads;
   double scale;
 };
 

@@ -6,6 +6,7 @@ of `attention.h`. `check_plan` makes sure that no index leads outside the tensor
 """
 
 import ctypes
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import ceil
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handful.model.ops.native.library import AVX512, AVX512_BF16, library
+
+log = logging.getLogger(__name__)
 
 Integers = NDArray[np.int64]
 
@@ -62,7 +65,7 @@ class _CallStruct(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out")),
         *((name, ctypes.c_int64) for name in ("q_stride", "k_stride", "v_stride")),
-        *((name, ctypes.c_int64) for name in ("num_heads", "num_kv_heads", "head_dim")),
+        *((name, ctypes.c_int64) for name in ("num_heads", "num_kv_heads", "head_dim", "num_threads")),
         ("scale", ctypes.c_double),
     ]
 
@@ -106,6 +109,11 @@ def _check_lengths(reads: Reads) -> None:
         raise ValueError("rows, low and high must have an entry for every row of every read")
     if len(reads.key_slots) != reads.num_keys.sum():
         raise ValueError("key_slots must have an entry for every key of every read")
+    ends = np.cumsum(reads.num_rows)[:-1]
+    steps = np.diff(reads.rows)
+    steps[ends[(ends > 0) & (ends < len(reads.rows))] - 1] = 1  # between two reads rows may start anew
+    if (steps <= 0).any():
+        raise ValueError("the rows of a read must ascend")
     masked = reads.first_word >= 0
     words = -(-reads.num_keys // _KEYS_IN_A_WORD) * reads.num_rows
     if (reads.first_word[masked] + words[masked] > len(reads.words)).any():
@@ -139,7 +147,13 @@ class AttentionKernel:
         if found is None or dtype not in _NEEDS:
             return None
         name, features = _NEEDS[dtype]
-        return cls(dtype, getattr(found.functions, name)) if found.has(features) else None
+        if not found.has(features):
+            return None
+        try:
+            return cls(dtype, getattr(found.functions, name))
+        except AttributeError:
+            log.warning("the native kernels were built from older sources, without attention; running on torch's own")
+            return None
 
     def __call__(
         self, plan: Plan, qkv: tuple[Tensor, Tensor, Tensor], memory: tuple[Tensor, Tensor], scale: float
@@ -152,25 +166,28 @@ class AttentionKernel:
         q, k, v = qkv
         keys, values = memory
         self._check(plan, qkv, memory)
+        if not scale > 0:
+            raise ValueError(f"the scale of scores must be above 0, not {scale}")
         out = torch.empty(q.shape, dtype=q.dtype)
-        heads, kv_heads, head_dim = q.shape[1], k.shape[1], q.shape[2]
         pointers = (x.data_ptr() for x in (q, k, v, keys, values, out))
-        call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), heads, kv_heads, head_dim, scale)
+        sizes = (q.shape[1], k.shape[1], q.shape[2], torch.get_num_threads())
+        call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), *sizes, scale)
         if self._function(ctypes.byref(plan.struct), ctypes.byref(call)):
             raise MemoryError("no memory for the attention of a step")
         return out
 
     def _check(self, plan: Plan, qkv: tuple[Tensor, Tensor, Tensor], memory: tuple[Tensor, Tensor]) -> None:
+        """Once a layer, so it is kept cheap."""
         q, k, v = qkv
-        n, heads, head_dim = q.shape
-        for x in (*qkv, *memory):
-            if x.dtype != self._dtype or x.device.type != "cpu":
+        (n, heads, head_dim), (num_keys, kv_heads, key_dim) = q.shape, k.shape
+        for x in (q, k, v, *memory):
+            if x.dtype is not self._dtype or not x.is_cpu:
                 raise ValueError(f"the kernel is for {self._dtype} on the processor, not {x.dtype} on {x.device}")
-            if (x.shape[2] > 1 and x.stride(2) != 1) or (x.shape[1] > 1 and x.stride(1) != head_dim):
+            if x.stride()[1:] != (head_dim, 1) and not x[0].is_contiguous():
                 raise ValueError("the heads of a row must lie behind one another")
-        shape = (k.shape[1], head_dim)
-        if n != plan.num_tokens or k.shape != (n, *shape) or v.shape != k.shape or heads % shape[0]:
+        if not n == num_keys == plan.num_tokens or head_dim != key_dim or v.shape != k.shape or heads % kv_heads:
             raise ValueError(f"q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} don't go together")
         for x in memory:
-            if x.shape != (plan.num_slots, *shape) or not x.is_contiguous():
-                raise ValueError(f"the memory must be {(plan.num_slots, *shape)}, contiguous, not {tuple(x.shape)}")
+            if x.shape != (plan.num_slots, kv_heads, head_dim) or not x.is_contiguous():
+                wanted = (plan.num_slots, kv_heads, head_dim)
+                raise ValueError(f"the memory must be {wanted}, contiguous, not {tuple(x.shape)}")

@@ -6,9 +6,6 @@
 // chunks, so that a tile is read from the first-level cache by a chunk. Units know nothing of each other.
 #pragma once
 
-#include <omp.h>
-
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -117,14 +114,30 @@ inline PackedTile packed_tile(const Unit& unit, const Part& part, int64_t first_
 
 HANDFUL_TARGET inline void pack_tiles(const Unit& unit, const Part& part, int64_t first_tile, int64_t end_tile) {
   const int64_t stride = unit.call.num_kv_heads * unit.call.head_dim, head = unit.kv_head * unit.call.head_dim;
+  const Read& last = unit.plan.reads[unit.plan.num_reads - 1];
+  const int64_t end_key = last.first_key + last.num_keys;
   for (int64_t tile = first_tile; tile < end_tile; ++tile) {
-    const int64_t* slots = unit.plan.key_slots + part.read.first_key + tile * kTileKeys;
+    const int64_t first_key = part.read.first_key + tile * kTileKeys;
+    const int64_t* slots = unit.plan.key_slots + first_key;
     const PackedTile to = packed_tile(unit, part, first_tile, tile);
-    const Source keys{static_cast<const Elements::Type*>(unit.call.keys) + head, slots, stride};
-    const Source values{static_cast<const Elements::Type*>(unit.call.values) + head, slots, stride};
+    const int64_t known = end_key - first_key;
+    const Source keys{static_cast<const Elements::Type*>(unit.call.keys) + head, slots, stride, known};
+    const Source values{static_cast<const Elements::Type*>(unit.call.values) + head, slots, stride, known};
     pack_keys(unit.shape, keys, to.num_keys, const_cast<uint32_t*>(to.keys));
     pack_values(unit.shape, values, to.num_keys, const_cast<uint32_t*>(to.values));
   }
+}
+
+inline const Elements::Type* query_at(const Unit& unit, const Part& part, int64_t stacked) {
+  const int64_t row = unit.plan.rows[part.first + stacked / unit.group], head = stacked % unit.group;
+  const int64_t at = row * unit.call.q_stride + (unit.kv_head * unit.group + head) * unit.call.head_dim;
+  return static_cast<const Elements::Type*>(unit.call.q) + at;
+}
+
+HANDFUL_TARGET inline void prefetch_queries(const Unit& unit, const Part& part, int64_t first, int64_t end) {
+  for (int64_t i = first; i < end; ++i)
+    for (int64_t done = 0; done < unit.call.head_dim; done += 64 / static_cast<int64_t>(sizeof(Elements::Type)))
+      _mm_prefetch(reinterpret_cast<const char*>(query_at(unit, part, i) + done), _MM_HINT_T0);
 }
 
 // A chunk of stacked rows (entry by entry, in each its query heads) from stacked row `first`, through some tiles.
@@ -133,16 +146,15 @@ HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, int6
   const Shape& shape = unit.shape;
   const int64_t left = (part.end - part.first) * unit.group - first;
   const int count = static_cast<int>(left < kChunkRows ? left : kChunkRows);
+  prefetch_queries(unit, part, first + count, first + (left < 2 * kChunkRows ? left : 2 * kChunkRows));
   uint32_t* q = unit.packed + unit.most_tiles * tile_lanes(shape);
   State states[kChunkRows];
   int64_t entries[kChunkRows];
   for (int i = 0; i < count; ++i) {
     const int64_t head = (first + i) % unit.group, entry = part.first + (first + i) / unit.group;
-    const int64_t row = unit.plan.rows[entry];
-    const int64_t at = row * unit.call.q_stride + (unit.kv_head * unit.group + head) * unit.call.head_dim;
     entries[i] = entry;
-    states[i] = unit.state(row, head);
-    pack_query(shape, static_cast<const Elements::Type*>(unit.call.q) + at, q + i * shape.q_steps);
+    states[i] = unit.state(unit.plan.rows[entry], head);
+    pack_query(shape, query_at(unit, part, first + i), q + i * shape.q_steps);
   }
   for (int64_t tile = first_tile; tile < end_tile; ++tile) {
     const PackedTile keys = packed_tile(unit, part, first_tile, tile);
@@ -196,8 +208,7 @@ inline void store_new(const Plan& plan, const Call& call, int64_t token) {
 
 inline int64_t rows_of_a_unit(const Plan& plan, const Call& call) {
   const int64_t group = call.num_heads / call.num_kv_heads, stacked = plan.num_tokens * group;
-  const int64_t wanted = kUnitsPerThread * omp_get_max_threads();
-  int64_t size = stacked * call.num_kv_heads / (wanted > 0 ? wanted : 1);
+  int64_t size = stacked * call.num_kv_heads / (kUnitsPerThread * call.num_threads);
   if (size < kLeastStackedRows) size = kLeastStackedRows;
   if (size > kMostStackedRows) size = kMostStackedRows;
   return (size + group - 1) / group;
@@ -216,11 +227,11 @@ inline int attend_step(const Plan& plan, const Call& call) {
   const int64_t state_bytes = size * group * state_floats(shape) * 4;
   const int64_t bytes = state_bytes + most_tiles * tile_bytes + int64_t{kChunkRows} * shape.q_steps * 4;
   int failed = 0;
-#pragma omp parallel
+#pragma omp parallel num_threads(static_cast<int>(call.num_threads))
   {
 #pragma omp for schedule(static)
     for (int64_t token = 0; token < plan.num_tokens; ++token) store_new(plan, call, token);
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) nowait
     for (int64_t number = 0; number < num_units; ++number) {
       if (!scratch.reserve(bytes)) {
 #pragma omp atomic write

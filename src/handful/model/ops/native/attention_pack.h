@@ -9,13 +9,24 @@ HANDFUL_TARGET inline int64_t packed_value_lanes(const Shape& shape) {
   return int64_t{kTileKeys / Elements::kPerLane} * shape.padded_dim;
 }
 
-// Where the keys (or values) of one key head lie: token slots, and elements from one slot to the next.
+// Where the keys (or values) of one key head lie: token slots, and elements from one slot to the next. `num_known`
+// slots follow, those of later tiles and reads too.
 struct Source {
   const Elements::Type* base;
   const int64_t* slots;
-  int64_t slot_stride;
-  const Elements::Type* at(int key) const { return base + slots[key] * slot_stride; }
+  int64_t slot_stride, num_known;
+  const Elements::Type* at(int64_t key) const { return base + slots[key] * slot_stride; }
 };
+
+// A layer's memory has left the caches since the last step, and its rows are too scattered for the processor to guess:
+// while a tile is packed, the next one is fetched, and be it that of the next read.
+HANDFUL_TARGET inline void prefetch_rows(const Shape& shape, const Source& from, int64_t first, int count) {
+  constexpr int kLine = 64 / sizeof(Elements::Type);
+  const int64_t end = first + count < from.num_known ? first + count : from.num_known;
+  for (int64_t key = first; key < end; ++key)
+    for (int done = 0; done < shape.head_dim; done += kLine)
+      _mm_prefetch(reinterpret_cast<const char*>(from.at(key) + done), _MM_HINT_T0);
+}
 
 // Rows become columns, in 32-bit lanes.
 HANDFUL_TARGET inline void transpose(__m512i* x) {
@@ -31,8 +42,10 @@ HANDFUL_TARGET inline void transpose(__m512i* x) {
     x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
   }
   for (int j = 0; j < 4; ++j) {
-    const __m512i a = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88), b = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88), d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
+    const __m512i a = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88);
+    const __m512i b = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xdd);
+    const __m512i c = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88);
+    const __m512i d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
     y[j] = _mm512_shuffle_i32x4(a, c, 0x88);
     y[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
     y[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
@@ -46,6 +59,7 @@ HANDFUL_TARGET inline void pack_keys(const Shape& shape, const Source& from, int
   constexpr int kWidth = kLanes * Elements::kPerLane;
   for (int first = 0; first < num_keys; first += kLanes) {
     const int count = num_keys - first < kLanes ? num_keys - first : kLanes;
+    prefetch_rows(shape, from, first + num_keys, kLanes);
     for (int step = 0; step < shape.q_steps; step += kLanes) {
       const int done = step * Elements::kPerLane;
       const int width = shape.head_dim - done < kWidth ? shape.head_dim - done : kWidth;
@@ -61,6 +75,7 @@ HANDFUL_TARGET inline void pack_keys(const Shape& shape, const Source& from, int
 
 HANDFUL_TARGET inline void pack_values(const Shape& shape, const Source& from, int num_keys, uint32_t* to) {
   for (int key = 0; key < num_keys; key += Elements::kPerLane, to += shape.padded_dim) {
+    prefetch_rows(shape, from, key + num_keys, Elements::kPerLane);
     const Elements::Type* first = from.at(key);
     const Elements::Type* second = key + 1 < num_keys ? from.at(key + 1) : nullptr;
     for (int c = 0; c < shape.num_vectors; ++c) {

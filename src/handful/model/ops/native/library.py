@@ -15,6 +15,7 @@ import torch
 
 log = logging.getLogger(__name__)
 
+INTERFACE = 1  # what features.cpp says
 AVX512, AVX512_BF16, AVX512_VNNI = 1, 2, 4
 
 
@@ -42,6 +43,8 @@ def library() -> Library | None:
     try:
         _share_openmp()
         functions = ctypes.CDLL(str(built))
+        if functions.handful_interface() != INTERFACE:
+            raise OSError("they are of another version of handful; install it again")
         return Library(functions, int(functions.handful_features()))
     except (OSError, AttributeError) as error:
         log.warning("the native kernels can't be loaded (%s); running on torch's own", error)

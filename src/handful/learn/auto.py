@@ -1,0 +1,245 @@
+"""`auto`: which reading of a closed task to trust, decided on the labelled examples there are.
+
+1. The examples are dealt into prompts (`crossfit`). With only a handful, all of them are shown, in a few orders, and
+   prompts of half of them give the evidence.
+2. Every recipe is judged by what it says of examples it wasn't given (`evidence`).
+3. A recipe that is known to be good for so many labels is the default. Another replaces it only on clear evidence:
+   a handful of labels can't tell six recipes apart.
+4. What is chosen is never worse than plain scoring on the evidence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from handful.backend import Backend
+from handful.errors import InvalidInputError, InvalidParameterError
+from handful.learn.calibrate import CONTENT_FREE, mean_bias, random_texts
+from handful.learn.crossfit import Reading, balanced_prompts, read_examples
+from handful.learn.ensemble import EnsemblePredictor, Member
+from handful.learn.evidence import Judged, Verdict, choose, judge
+from handful.learn.probability import Classes, Vector
+from handful.learn.reading import Reader
+from handful.learn.recipe import CALIBRATED, LOGISTIC_AND_SCORE, PLAIN, RECIPES, Read, Recipe, fit_recipe
+from handful.learn.representation import classes_of
+from handful.task.inputs import Input, values_of
+from handful.task.problem import join_words
+from handful.task.task import Example, Task
+
+# From how many examples of each class behind every prompt a head on the hidden states is worth fitting.
+_FEWEST_READ = 4
+# About how many examples a prompt shows where the others teach a head; more where a class has `_MANY`.
+_SHOWN = 4
+_SHOWN_OF_MANY = 8
+_MANY = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoSettings:
+    """How much `auto` may spend, and what it chooses from.
+
+    num_shown    examples in one prompt. None: all of them where no head can learn from the others, and else the
+                 smallest multiple of the number of labels that is at least 4 (8 with 16 examples of every label)
+    num_prompts  most prompts that are averaged; a query costs one or two passes through the model for each
+    recipes      what to choose from; plain scoring is always judged beside them
+    """
+
+    num_shown: int | None = None
+    num_prompts: int = 2
+    recipes: tuple[Recipe, ...] = RECIPES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("num_shown", "num_prompts"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise InvalidParameterError(name, f"must be a whole number from 1, not {value!r}.")
+        if not self.recipes:
+            raise InvalidParameterError("recipes", "is empty.", fix="Leave it out to choose from all.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What `auto` chose, why, and what to expect. `num_passes`: passes through the model that a query costs."""
+
+    recipe: str
+    reason: str
+    expected: Verdict
+    verdicts: tuple[Verdict, ...]
+    num_prompts: int
+    num_shown: int
+    num_passes: int
+
+    def __str__(self) -> str:
+        prompts = f"{self.recipe}, {self.num_prompts} prompts of {self.num_shown} examples, {self.num_passes} passes"
+        if not self.expected.num_tried:
+            return f"{prompts} a query. {self.reason}"
+        low, high = self.expected.interval
+        return (
+            f"{prompts} a query: {self.expected.accuracy:.0%} right ({low:.0%} to {high:.0%}) of "
+            f"{self.expected.num_tried} held-out examples. {self.reason}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "recipe": self.recipe,
+            "reason": self.reason,
+            "num_prompts": self.num_prompts,
+            "num_shown": self.num_shown,
+            "num_passes": self.num_passes,
+            "expected": self.expected.to_dict(),
+            "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+        }
+
+
+def fit_auto(
+    task: Task,
+    backend: Backend,
+    examples: Sequence[Example],
+    settings: AutoSettings | None = None,
+    *,
+    unlabelled: Sequence[Input] = (),
+) -> tuple[EnsemblePredictor, Choice]:
+    """Choose and fit. `task` gives templates, description and labels; its own examples are not used.
+
+    `unlabelled` are inputs like those to come: they tell the prompts' label bias better than anything else.
+    Raises InvalidInputError when a label has no example, and what the backend raises.
+    """
+    run = _Auto(task, backend, tuple(examples), settings or AutoSettings(), unlabelled)
+    return run.of_few() if run.shows_all else run.cross_fitted()
+
+
+class _Auto:
+    """One run of `fit_auto`: the examples, and how prompts are made of them."""
+
+    def __init__(
+        self,
+        task: Task,
+        backend: Backend,
+        examples: tuple[Example, ...],
+        settings: AutoSettings,
+        unlabelled: Sequence[Input],
+    ) -> None:
+        self.task = task.with_examples(examples)  # checks every example, too
+        self.backend = backend
+        self.inputs: list[Input] = [example.inputs for example in examples]
+        self.classes: Classes = classes_of([example.output for example in examples], task.labels)
+        self.settings = settings
+        self.unlabelled = unlabelled
+        counts = np.bincount(self.classes, minlength=len(task.labels))
+        missing = [label for label, count in zip(task.labels, counts, strict=True) if not count]
+        if missing:
+            fix = "Give at least one of each, or leave the label out."
+            raise InvalidInputError(f"No example has the label {join_words(missing[:20])}.", fix=fix)
+        self.fewest = int(counts.min())
+        num_labels = len(task.labels)
+        wanted = _SHOWN_OF_MANY if self.fewest >= _MANY else _SHOWN
+        self.num_shown = settings.num_shown or num_labels * max(1, -(-wanted // num_labels))
+
+        # Behind each prompt enough examples of every class must stay for a head to learn from.
+        has_enough = self.fewest - -(-self.num_shown // num_labels) >= _FEWEST_READ
+        self.recipes = tuple(recipe for recipe in self.settings.recipes if has_enough or recipe.kind is None)
+        if not self.recipes:
+            raise self._too_few()
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether every prompt shows all examples: where no head is to learn, and no smaller number was asked for."""
+        asked = self.settings.num_shown
+        has_head = any(recipe.kind is not None for recipe in self.recipes)
+        return not has_head and (asked is None or asked >= len(self.inputs))
+
+    def cross_fitted(self) -> tuple[EnsemblePredictor, Choice]:
+        """Each prompt shows some examples; the others tell its bias and teach the head behind it."""
+        shown = balanced_prompts(self.classes, self.num_shown, self.settings.num_prompts, self.settings.seed)
+        readings = self._read(shown)
+        judged = self._judge(readings)
+        kept, reason = self._choose(judged)
+        return self._finish(readings, kept, reason, judged, self.num_shown)
+
+    def of_few(self) -> tuple[EnsemblePredictor, Choice]:
+        """All examples are shown; evidence comes from prompts of half of them, read on the other half."""
+        halves = balanced_prompts(self.classes, max(1, len(self.inputs) // 2), 2, self.settings.seed)
+        judged = self._judge(self._read(halves))
+        kept, reason = self._choose(judged)
+        orders = _orders(len(self.inputs), self.settings.num_prompts, self.settings.seed)
+        readings = [self._ask_nothing(order) for order in orders]
+        return self._finish(readings, kept, reason, judged, len(self.inputs))
+
+    def _choose(self, judged: Sequence[Judged]) -> tuple[Judged, str]:
+        if len(self.settings.recipes) == 1:
+            (asked,) = self.settings.recipes
+            return next(one for one in judged if one.recipe == asked), "It was asked for."
+        wanted = (recipe for recipe in (LOGISTIC_AND_SCORE, CALIBRATED) if recipe in self.recipes)
+        return choose(judged, next(wanted, self.recipes[0]))
+
+    def _judge(self, readings: Sequence[Reading]) -> list[Judged]:
+        offered = self.recipes if PLAIN in self.recipes else (PLAIN, *self.recipes)
+        if not readings:
+            return [Judged(recipe, np.zeros(0), np.zeros(0)) for recipe in offered]
+        return judge(readings, offered, self.classes, self.settings.seed)
+
+    def _too_few(self) -> InvalidInputError:
+        needed = -(-self.num_shown // len(self.task.labels)) + _FEWEST_READ
+        problem = f"A head needs {needed} examples of every label ({_FEWEST_READ} that its prompt doesn't show)"
+        fix = "Give more examples, lower `num_shown`, or use the recipe `calibrated`."
+        return InvalidInputError(f"{problem}; the rarest has {self.fewest}.", fix=fix)
+
+    def _read(self, prompts: Sequence[Sequence[int]]) -> list[Reading]:
+        with_states = any(recipe.kind is not None for recipe in self.recipes)
+        readers = [self._reader(shown) for shown in prompts]
+        return [
+            read_examples(reader, self.inputs, shown, self._bias(reader), with_states=with_states)
+            for reader, shown in zip(readers, prompts, strict=True)
+        ]
+
+    def _ask_nothing(self, order: Sequence[int]) -> Reading:
+        reader = self._reader(order)
+        return Reading(reader, np.ones(len(self.inputs), dtype=np.bool_), Read(), self._bias(reader))
+
+    def _reader(self, shown: Sequence[int]) -> Reader:
+        return Reader(self.task.with_examples(self.task.examples[index] for index in shown), self.backend)
+
+    def _bias(self, reader: Reader) -> Vector:
+        """The prompt's bias without labels: over the unlabelled inputs, or else over inputs that say nothing."""
+        if self.unlabelled:
+            return mean_bias(reader.log_probabilities(self.unlabelled))
+        texts = [text for given in self.inputs for text in values_of(self.task, given).values()]
+        words = random_texts(texts, seed=self.settings.seed)
+        found = reader.score(reader.prompts_of_texts([*CONTENT_FREE, *words]))
+        joined = np.sqrt(mean_bias(found[: len(CONTENT_FREE)]) * mean_bias(found[len(CONTENT_FREE) :]))
+        bias: Vector = joined / joined.sum()
+        return bias
+
+    def _finish(
+        self, readings: Sequence[Reading], kept: Judged, reason: str, judged: Sequence[Judged], num_shown: int
+    ) -> tuple[EnsemblePredictor, Choice]:
+        members = [_member(reading, kept.recipe, self.classes) for reading in readings]
+        predictor = EnsemblePredictor(tuple(members), kept.sharpness)
+        return predictor, Choice(
+            recipe=kept.recipe.name,
+            reason=reason,
+            expected=kept.verdict,
+            verdicts=tuple(one.verdict for one in judged),
+            num_prompts=len(members),
+            num_shown=num_shown,
+            num_passes=predictor.num_passes,
+        )
+
+
+def _member(reading: Reading, recipe: Recipe, classes: Classes) -> Member:
+    unseen = ~reading.shown
+    return Member(reading.reader, fit_recipe(recipe, reading.read.rows(unseen), classes[unseen], reading.bias))
+
+
+def _orders(num_examples: int, num_prompts: int, seed: int) -> list[list[int]]:
+    """Different orders of all examples: a random one, its reverse, further random ones."""
+    draw = np.random.default_rng(seed)
+    orders: list[list[int]] = []
+    for _ in range(4 * num_prompts):
+        first = draw.permutation(num_examples).tolist()
+        orders += [order for order in (first, first[::-1]) if order not in orders]
+    return orders[:num_prompts]

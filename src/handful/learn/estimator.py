@@ -1,0 +1,175 @@
+"""`FewShotClassifier`: a scikit-learn estimator for texts, on any backend.
+
+Invariant: `predict(X) == classes_[predict_proba(X).argmax(axis=1)]`, and the answer for one text doesn't depend on
+the other texts of the call.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from handful.backend import Backend
+from handful.errors import InvalidParameterError
+from handful.learn import saved
+from handful.learn.auto import AutoSettings, Choice, fit_auto
+from handful.learn.columns import classes_and_codes, texts_of
+from handful.learn.ensemble import EnsemblePredictor
+from handful.learn.probability import Matrix
+from handful.learn.recipe import RECIPES, Recipe
+from handful.task.problem import did_you_mean, join_words
+from handful.task.task import Example, Task
+
+_NUM_PROMPTS = 2
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Classifies texts with a language model that is shown a few labelled ones and read with the others.
+
+    model        a `Backend`, such as `handful.load()` gives; copies of the estimator share it
+    input        the layout of a text in the prompt, with the one variable {text}
+    output       the layout of its label below it, with {output}
+    label_words  class -> the word that the model reads for it; a class that isn't named is written with `str`
+    recipe       "auto" chooses by cross-validation; or the name of one of `handful.learn.recipe.RECIPES`
+    num_shown    examples in one prompt. None: all where no head is to learn from the others, and else 4 to 8
+    num_prompts  most prompts that are averaged (None: 2, and 1 for the recipe "plain"); more cost more time a query
+    separator    what ends an example in the prompt
+    random_state which examples are shown, and in which order: a whole number
+
+    After `fit`: `classes_` (sorted), `choice_` (what was chosen and what accuracy to expect), `predictor_`.
+    """
+
+    def __init__(
+        self,
+        model: Backend | None = None,
+        *,
+        input: str = "Input: {text}",  # noqa: A002  the word of a task file
+        output: str = "Label: {output}",
+        description: str = "",
+        separator: str = "\n\n",
+        label_words: Mapping[Any, str] | None = None,
+        recipe: str = "auto",
+        num_shown: int | None = None,
+        num_prompts: int | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.model = model
+        self.input = input
+        self.output = output
+        self.description = description
+        self.separator = separator
+        self.label_words = label_words
+        self.recipe = recipe
+        self.num_shown = num_shown
+        self.num_prompts = num_prompts
+        self.random_state = random_state
+
+    # scikit-learn's own names
+    def fit(self, X: Any, y: Any, unlabelled: Any = None) -> Self:
+        """Learn from texts and their classes; `unlabelled` are further texts like those to come.
+
+        X is a list, an array, a Series or a frame of one column. Raises InvalidInputError naming the row, and
+        InvalidParameterError.
+        """
+        backend = self._backend()
+        texts = texts_of(X)
+        classes, codes = classes_and_codes(y, len(texts))
+        task = self._task(classes)
+        examples = [Example({"text": text}, task.labels[code]) for text, code in zip(texts, codes, strict=True)]
+        unknown = [] if unlabelled is None else texts_of(unlabelled)
+        predictor, choice = fit_auto(task, backend, examples, self._settings(), unlabelled=unknown)
+        self.classes_ = classes
+        self.choice_: Choice = choice
+        self.predictor_: EnsemblePredictor = predictor
+        return self
+
+    def predict_proba(self, X: Any) -> Matrix:
+        """`[n, classes]`, columns in the order of `classes_`, rows summing to 1."""
+        check_is_fitted(self)
+        return self.predictor_.probabilities(texts_of(X))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most probable class of each text."""
+        columns = self.predict_proba(X).argmax(axis=1)
+        answers: NDArray[Any] = self.classes_[columns]
+        return answers
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted classifier to a folder: JSON and safetensors, no pickle, not the model. NotFittedError."""
+        check_is_fitted(self)
+        parameters = {name: value for name, value in self.get_params(deep=False).items() if name != "model"}
+        words = self.label_words or {}
+        parameters["label_words"] = None if self.label_words is None else list(words.items())
+        saved.save(Path(folder), saved.Saved(parameters, self.classes_, self.predictor_, self.choice_))
+
+    @classmethod
+    def load(cls, folder: str | Path, model: Backend) -> Self:
+        """Read a saved classifier; `model` must be the one it was fitted with.
+
+        Raises NotFoundError, InvalidInputError for files that aren't a saved classifier, InvalidParameterError for
+        another model.
+        """
+        found = saved.load(Path(folder), model)
+        parameters = dict(found.parameters)
+        if parameters.get("label_words") is not None:
+            parameters["label_words"] = dict(parameters["label_words"])
+        made = cls(model, **parameters)
+        made.classes_, made.predictor_, made.choice_ = found.classes, found.predictor, found.choice
+        return made
+
+    def __sklearn_clone__(self) -> Self:
+        # `clone` deep-copies parameters, and a model is no value: it has threads and gigabytes. Copies share it.
+        parameters = self.get_params(deep=False)
+        model = parameters.pop("model")
+        return type(self)(model, **copy.deepcopy(parameters))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def _backend(self) -> Backend:
+        if self.model is None or isinstance(self.model, str) or not hasattr(self.model, "score"):
+            problem = f"must be a model that is loaded, not {self.model!r}."
+            raise InvalidParameterError("model", problem, fix="Write FewShotClassifier(handful.load(...)).")
+        return self.model
+
+    def _task(self, classes: NDArray[Any]) -> Task:
+        words = dict(self.label_words or {})
+        for known in words:
+            if known not in classes.tolist():
+                listed = join_words(map(str, classes.tolist()[:20]))
+                raise InvalidParameterError(
+                    "label_words", f"names {known!r}, which is no class.", fix=f"Classes: {listed}."
+                )
+        labels = tuple(str(words.get(one, one)) for one in classes.tolist())
+        return Task(
+            name="classifier",
+            description=self.description,
+            input=self.input,
+            output=self.output,
+            separator=self.separator,
+            labels=labels,
+        )
+
+    def _settings(self) -> AutoSettings:
+        recipes = _recipes(self.recipe)
+        num_prompts = self.num_prompts
+        if num_prompts is None:
+            num_prompts = 1 if self.recipe == "plain" else _NUM_PROMPTS
+        if isinstance(self.random_state, bool) or not isinstance(self.random_state, int) or self.random_state < 0:
+            raise InvalidParameterError("random_state", f"must be a whole number from 0, not {self.random_state!r}.")
+        return AutoSettings(num_shown=self.num_shown, num_prompts=num_prompts, recipes=recipes, seed=self.random_state)
+
+
+def _recipes(name: str) -> tuple[Recipe, ...]:
+    by_name: dict[str, Sequence[Recipe]] = {"auto": RECIPES, **{recipe.name: (recipe,) for recipe in RECIPES}}
+    if name not in by_name:
+        fix = did_you_mean(str(name), by_name)
+        raise InvalidParameterError("recipe", f"must be one of {join_words(by_name)}, not {name!r}.", fix=fix)
+    return tuple(by_name[name])

@@ -1,0 +1,113 @@
+"""Asks a backend what a closed task's prompt says of inputs. The only file of `learn` that makes prompts.
+
+Invariant: every prompt starts with the task's prefix as `task.render` writes it, so the model computes it once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from handful.backend import Backend
+from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError, TaskError
+from handful.learn.probability import Matrix, log_normalise, log_sum_exp
+from handful.task.fit import Fit, Fitter, warn_of_dropped
+from handful.task.inputs import Input
+from handful.task.predict import count_now, plan
+from handful.task.problem import join_words
+from handful.task.render import continuations
+from handful.task.task import Task
+
+# Prompts sent in one call: enough to fill the engine's steps, few enough for one request to a server.
+_NUM_PROMPTS_A_CALL = 128
+
+
+@dataclass(slots=True)
+class Reader:
+    """The probabilities and hidden states that one task's prompt gives. The task must have labels (TaskError).
+
+    synonyms   label -> further words that mean it; their probabilities are added to the label's
+               (as in arXiv 2102.09690, where Technology = {Technology, Science})
+    """
+
+    task: Task
+    backend: Backend
+    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _fitter: Fitter = field(init=False, repr=False)
+    _continuations: tuple[str, ...] = field(init=False, repr=False)
+    _columns: list[list[int]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.task.is_closed:
+            problem = f"The task `{self.task.name}` has no labels, so its answers have no probabilities."
+            raise TaskError(problem, fix="Give it `labels`.")
+        words, self._columns = _words(self.task.labels, self.synonyms)
+        self._continuations = continuations(self.task.replace(labels=words, examples=()))
+        self._fitter = Fitter(self.task, self.backend.info.context_length)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The task's labels."""
+        return self.task.labels
+
+    def log_probabilities(self, inputs: Sequence[Input]) -> Matrix:
+        """Each label's share of the probability that all labels have together, as logarithms: `[n, labels]`."""
+        return self.score(self.prompts(inputs))
+
+    def hidden_states(self, inputs: Sequence[Input]) -> Matrix:
+        """The model's final hidden state where the answer begins: `[n, hidden_size]`."""
+        prompts = self.prompts(inputs)
+        rows = [self.backend.embed(part) for part in _parts(prompts)]
+        if not rows:
+            return np.zeros((0, self.backend.info.hidden_size))
+        return np.concatenate(rows).astype(np.float64)
+
+    def score(self, prompts: Sequence[str]) -> Matrix:
+        """The same for prompts that are already made."""
+        scores = [score for part in _parts(prompts) for score in self.backend.score(part, self._continuations)]
+        words = np.array([score.logprobs for score in scores], dtype=np.float64).reshape(-1, len(self._continuations))
+        if not len(words):
+            return np.zeros((0, len(self.labels)))
+        return log_normalise(np.concatenate([log_sum_exp(words[:, columns]) for columns in self._columns], axis=1))
+
+    def prompts(self, inputs: Sequence[Input]) -> list[str]:
+        """The prompt of each input, as many examples dropped as don't fit (ExamplesDroppedWarning).
+
+        Raises InvalidInputError and PromptTooLongError naming the first bad input, before anything is computed.
+        """
+        fits: list[Fit] = []
+        for index, given in enumerate(inputs):
+            try:
+                fits.append(count_now(plan(self._fitter, given), self.backend.count_tokens).fit)
+            except (InvalidInputError, PromptTooLongError) as error:
+                raise type(error)(f"Input {index + 1} of {len(inputs)}: {error.message}", fix=error.fix) from None
+        warn_of_dropped(self.task, (fit.num_dropped for fit in fits))
+        return [fit.prompt for fit in fits]
+
+    def prompts_of_texts(self, texts: Iterable[str]) -> list[str]:
+        """Prompts whose every variable is `text`, which may say nothing at all: what calibration asks with."""
+        values = [dict.fromkeys(self.task.variables, text) for text in texts]
+        return [count_now(self._fitter.fit(value), self.backend.count_tokens).prompt for value in values]
+
+
+def _words(labels: tuple[str, ...], synonyms: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], list[list[int]]]:
+    """All words that are scored, and for each label the columns of its words (its own first)."""
+    words = list(labels)
+    columns = [[index] for index in range(len(labels))]
+    for label, others in synonyms.items():
+        if label not in labels:
+            raise InvalidParameterError("synonyms", f"names {label!r}, which is none of {join_words(labels[:20])}.")
+        if isinstance(others, str):
+            fix = f"Write [{others!r}]."
+            raise InvalidParameterError("synonyms", f"of {label!r} must be a list of words.", fix=fix)
+        for word in others:
+            if word in words:
+                raise InvalidParameterError("synonyms", f"holds {word!r} twice, or it is a label itself.")
+            columns[labels.index(label)].append(len(words))
+            words.append(word)
+    return tuple(words), columns
+
+
+def _parts(prompts: Sequence[str]) -> list[list[str]]:
+    step = _NUM_PROMPTS_A_CALL
+    return [list(prompts[start : start + step]) for start in range(0, len(prompts), step)]

@@ -1,0 +1,122 @@
+"""TGI's routes on the model that is served first (or that the body names): /, /v1, /generate, /generate_stream,
+/tokenize, /info; and /info and /health below each model's path, which huggingface_hub asks for.
+
+POST /v1 is what huggingface_hub's text generation asks when it is given the base URL that is right for chats.
+"""
+
+import time
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from handful.protocol.generated_text import answer
+from handful.protocol.text_generation import TextGenerationRequest
+from handful.protocol.tgi import TokenizeRequest, generate_request, info_answer, tokenized
+from handful.server.attend import attend
+from handful.server.headers import model_headers, work_headers
+from handful.server.limits import read_body
+from handful.server.models import generate_texts, stream_text
+from handful.server.openai_models import named_model
+from handful.server.openapi import json_body
+from handful.server.state import state_of
+
+router = APIRouter(tags=["tgi"])
+below_models = APIRouter(tags=["tgi"])  # whose errors are those of the Inference API, as everything there
+_BODY = json_body(TextGenerationRequest)
+
+
+@router.post("/", openapi_extra=_BODY, summary="Continue texts")
+async def compatible(request: Request) -> Response:
+    """As `POST /models/{model}`: always a list, streamed where the body says so."""
+    state = state_of(request)
+    asked = TextGenerationRequest.from_body(await read_body(request, state.limits))
+    name = named_model(state.models, asked.model)
+    if asked.stream:
+        return await stream_text(request, name, asked)
+    generations, headers = await generate_texts(request, name, asked)
+    return JSONResponse(answer(asked, generations), headers=headers)
+
+
+@router.post("/v1", openapi_extra=_BODY, summary="Continue texts")
+async def compatible_below_v1(request: Request) -> Response:
+    """The same as `POST /`."""
+    return await compatible(request)
+
+
+@router.post("/generate", openapi_extra=_BODY, summary="Continue a text")
+async def generate(request: Request) -> Response:
+    """Continue one text: an object with `generated_text`, and `details` where they are asked for."""
+    state = state_of(request)
+    asked = generate_request(await read_body(request, state.limits), stream=False)
+    generations, headers = await generate_texts(request, named_model(state.models, asked.model), asked)
+    return JSONResponse(answer(asked, generations)[0], headers=headers)
+
+
+@router.post("/generate_stream", openapi_extra=_BODY, summary="Continue a text, streamed")
+async def generate_stream(request: Request) -> Response:
+    """Continue one text with server-sent events, one a token; the last has `generated_text` and `details`."""
+    state = state_of(request)
+    asked = generate_request(await read_body(request, state.limits), stream=True)
+    return await stream_text(request, named_model(state.models, asked.model), asked)
+
+
+@router.post("/tokenize", openapi_extra=json_body(TokenizeRequest), summary="Tokenize a text")
+async def tokenize(request: Request) -> Response:
+    """The tokens of a text and where they stand in it."""
+    state = state_of(request)
+    asked = TokenizeRequest.from_body(await read_body(request, state.limits))
+    state.limits.check_texts([len(asked.inputs)])
+    watch = state.watch(request)
+    backend = await attend(state.models.backend(named_model(state.models, asked.model)), watch)
+    started = time.perf_counter()
+    spans = await attend(backend.tokenize(asked.inputs, add_special=asked.add_special_tokens), watch)
+    headers = model_headers(backend.info, len(asked.inputs)) | work_headers(time.perf_counter() - started)
+    return JSONResponse(tokenized(spans), headers=headers)
+
+
+@router.get("/info", summary="What is served first")
+async def info(request: Request) -> Response:
+    """The model that is served first, and the server's limits."""
+    return await _info(request, state_of(request).models.names[0])
+
+
+@below_models.get("/models/{name}/info", summary="What a model is")
+async def model_info(request: Request, name: str) -> Response:
+    """A model and the server's limits."""
+    return await _info(request, name)
+
+
+@below_models.get("/models/{org}/{name}/info", summary="What a model is")
+async def model_info_with_org(request: Request, org: str, name: str) -> Response:
+    """The same, for a model whose name has an organisation."""
+    return await _info(request, f"{org}/{name}")
+
+
+@below_models.get("/models/{name}/health", summary="Whether a model answers")
+async def model_health(request: Request, name: str) -> Response:
+    """200 when the model is ready, else 503."""
+    return _health(request, name)
+
+
+@below_models.get("/models/{org}/{name}/health", summary="Whether a model answers")
+async def model_health_with_org(request: Request, org: str, name: str) -> Response:
+    """The same, for a model whose name has an organisation."""
+    return _health(request, f"{org}/{name}")
+
+
+async def _info(request: Request, name: str) -> Response:
+    state = state_of(request)
+    backend = await state.models.backend(name)
+    limits: dict[str, Any] = {
+        "max_client_batch_size": state.limits.max_completions,
+        "max_input_characters": state.limits.max_input_characters,
+    }
+    return JSONResponse(info_answer(backend.info, name, version("handful"), limits))
+
+
+def _health(request: Request, name: str) -> Response:
+    is_ready = state_of(request).models.entry(name).state == "ready"
+    return JSONResponse({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)

@@ -1,0 +1,217 @@
+"""The contract of a scikit-learn classifier, for texts (scikit-learn's own checks run nothing for text input)."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from handful.errors import InvalidInputError, InvalidParameterError, TaskError
+from handful.learn.estimator import FewShotClassifier
+from handful.learn.recipe import RECIPES
+from tests.unit.learn.structured import StructuredBackend, inputs
+
+X = inputs("bad", range(7)) + inputs("good", range(7))
+Y = ["bad"] * 7 + ["good"] * 7
+QUERIES = inputs("bad", range(50, 70)) + inputs("good", range(50, 70))
+TRUE = np.array(["bad"] * 20 + ["good"] * 20)
+
+
+class Column:
+    """As much of a Series as is used."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
+
+    def to_numpy(self, dtype: Any = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Frame:
+    """As much of a frame as is used; iterating it gives the names of its columns, as in pandas."""
+
+    def __init__(self, **columns: list[Any]) -> None:
+        self.columns = list(columns)
+        self._columns = columns
+
+    def __getitem__(self, name: str) -> Column:
+        return Column(self._columns[name])
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+
+def classifier(**parameters: Any) -> FewShotClassifier:
+    model = parameters.pop("model", None) or StructuredBackend(score_signal=2.0, bias=1.0)
+    return FewShotClassifier(model, input="Text: {text}", **{"recipe": "calibrated", **parameters})
+
+
+def test_fit_returns_itself_and_learns_the_classes() -> None:
+    made = classifier()
+    assert made.fit(X, Y) is made
+    assert made.classes_.tolist() == ["bad", "good"]
+    assert (made.predict(QUERIES) == TRUE).mean() > 0.85
+    assert made.score(QUERIES, TRUE) > 0.85
+    assert is_classifier(made)
+
+
+def test_making_one_only_stores_what_was_given() -> None:
+    made = FewShotClassifier("anything", recipe="nonsense", random_state=-1)  # type: ignore[arg-type]
+    assert {name: value for name, value in vars(made).items() if name != "model"} == {
+        name: value for name, value in made.get_params().items() if name != "model"
+    }
+
+
+def test_parameters_can_be_read_and_set() -> None:
+    made = classifier().set_params(num_shown=2)
+    assert made.get_params()["num_shown"] == 2
+    with pytest.raises(ValueError, match="shots"):
+        made.set_params(shots=3)
+
+
+def test_a_clone_shares_the_model_and_is_not_fitted() -> None:
+    made = classifier(label_words={"bad": "bad"}).fit(X, Y)
+    copied = clone(made)
+    assert copied.model is made.model
+    assert copied.get_params()["label_words"] == {"bad": "bad"}
+    assert copied.label_words is not made.label_words
+    assert not hasattr(copied, "classes_")
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_asking_before_fitting_is_refused(method: str) -> None:
+    with pytest.raises(NotFittedError):
+        getattr(classifier(), method)(X)
+
+
+@pytest.mark.parametrize("recipe", ["auto", *(recipe.name for recipe in RECIPES)])
+def test_predict_is_the_argmax_of_the_probabilities_for_every_recipe(recipe: str) -> None:
+    made = classifier(recipe=recipe).fit(X, Y)
+    found = made.predict_proba(QUERIES)
+    assert found.shape == (40, 2)
+    assert found.sum(axis=1) == pytest.approx(np.ones(40))
+    assert (made.predict(QUERIES) == made.classes_[found.argmax(axis=1)]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([0] * 7 + [1] * 7, {0: "bad", 1: "good"}),
+        ([1] * 7 + [0] * 7, {1: "bad", 0: "good"}),
+        ([True] * 7 + [False] * 7, {True: "bad", False: "good"}),
+        (["z"] * 7 + ["a"] * 7, {"z": "bad", "a": "good"}),
+        (np.array(["bad"] * 7 + ["good"] * 7, dtype=object), None),
+    ],
+)
+def test_columns_and_classes_agree_for_every_kind_and_order_of_classes(given: Any, words: Any) -> None:
+    made = classifier(label_words=words).fit(X, given)
+    assert made.classes_.tolist() == sorted(set(given))
+    true = np.array(list(given))[[0] * 20 + [7] * 20]
+    assert (made.predict(QUERIES) == true).mean() > 0.85
+    column = made.classes_.tolist().index(true[0])
+    assert made.predict_proba(QUERIES)[:20, column].mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    "given",
+    [X, tuple(X), np.array(X), np.array(X, dtype=object), np.array(X)[:, None], Column(X), Frame(review=X)],
+    ids=["list", "tuple", "strings", "objects", "two dimensions", "series", "frame"],
+)
+def test_texts_come_in_any_usual_container(given: Any) -> None:
+    expected = classifier().fit(X, Y).predict_proba(QUERIES)
+    assert classifier().fit(given, Y).predict_proba(QUERIES) == pytest.approx(expected)
+
+
+def test_an_answer_does_not_depend_on_the_other_texts() -> None:
+    made = classifier(recipe="auto").fit(X, Y)
+    together = made.predict_proba(QUERIES[:6])
+    assert together == pytest.approx(np.concatenate([made.predict_proba([text]) for text in QUERIES[:6]]))
+    assert made.predict_proba(QUERIES[:6][::-1]) == pytest.approx(together[::-1])
+
+
+def test_no_texts_give_no_answers() -> None:
+    made = classifier().fit(X, Y)
+    assert made.predict([]).shape == (0,)
+    assert made.predict_proba([]).shape == (0, 2)
+
+
+def test_it_works_in_a_pipeline() -> None:
+    strip = FunctionTransformer(lambda texts: [text.strip() for text in texts])
+    pipeline = Pipeline([("strip", strip), ("read", classifier())])
+    assert pipeline.fit(X, Y).score([f" {text} " for text in QUERIES], TRUE) > 0.85
+    assert clone(pipeline).named_steps["read"].model is pipeline.named_steps["read"].model
+
+
+def test_it_works_in_a_grid_search_and_in_cross_validation() -> None:
+    search = GridSearchCV(classifier(), {"recipe": ["plain", "calibrated"], "num_shown": [2, 4]}, cv=2)
+    assert search.fit(X, Y).best_score_ > 0.5
+    assert len(cross_val_score(classifier(), np.array(X, dtype=object), Y, cv=3)) == 3
+
+
+def test_a_choice_is_told() -> None:
+    made = classifier(recipe="auto").fit(X, Y)
+    assert made.choice_.recipe in {recipe.name for recipe in RECIPES}
+    assert made.choice_.num_passes == made.predictor_.num_passes
+
+
+def test_plain_asks_one_prompt_of_all_examples() -> None:
+    made = classifier(recipe="plain").fit(X, Y)
+    assert (made.choice_.num_prompts, made.choice_.num_shown) == (1, 14)
+
+
+@pytest.mark.parametrize(
+    ("texts", "given", "named"),
+    [
+        ("a text", ["bad"], "must be a list"),
+        (["a", 3], ["bad", "good"], "Row 2 of 2 must be text, not int"),
+        (["a", None], ["bad", "good"], "Row 2 of 2"),
+        (["a", " "], ["bad", "good"], "Row 2 of 2 is empty"),
+        (["a", "b"], ["bad"], "2 texts and 1 classes"),
+        (["a", "b"], ["bad", "bad"], "All texts have the class"),
+        (["a", "b"], ["bad", None], "Row 2 has no class"),
+        (["a", "b"], ["bad", float("nan")], "Row 2 has no class"),
+        ([], [], "no texts"),
+        (Frame(a=["x"], b=["y"]), ["bad"], "2 columns"),
+        ([["a", "b"]], ["bad"], "2 cells"),
+        (["a", "b"], [["bad"], ["good", "x"]], "Row 1 has a list"),
+        (["a", "b"], ["bad", 1], "different types"),
+    ],
+)
+def test_bad_input_is_named(texts: Any, given: Any, named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        classifier().fit(texts, given)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"model": "default"}, "handful.load"),
+        ({"recipe": "autp"}, "Did you mean `auto`"),
+        ({"random_state": None}, "random_state"),
+        ({"num_shown": 0}, "num_shown"),
+        ({"num_prompts": 0}, "num_prompts"),
+        ({"label_words": {"ugly": "ugly"}}, "'ugly', which is no class"),
+    ],
+)
+def test_bad_parameters_are_named_when_it_is_fitted(parameters: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidParameterError, match=named):
+        classifier(**parameters).fit(X, Y)
+
+
+def test_two_classes_with_one_word_are_refused() -> None:
+    with pytest.raises(TaskError, match="'bad'"):
+        classifier(label_words={"good": "bad"}).fit(X, Y)
+
+
+def test_importing_handful_does_not_import_scikit_learn() -> None:
+    code = "import sys, handful; assert 'sklearn' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,319 @@
+"""The native attention kernel against plain torch, over ragged plans, odd head sizes and both element types."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from handful.model.ops.attention import attend_plain
+from handful.model.ops.native.attention import AttentionKernel, Plan, Reads, check_plan, pack_visibility
+
+SHAPES = [(4, 4, 64), (9, 3, 64), (4, 2, 80), (8, 1, 128), (4, 2, 10), (2, 1, 12), (3, 1, 7), (5, 5, 1), (4, 1, 200)]
+# Each probability and each output is rounded to bfloat16 once (half a unit: 2^-9); outputs are averages of values
+# below 4 or so.
+TOLERANCE = {torch.float32: 3e-6, torch.bfloat16: 1.6e-2}
+
+
+def kernel(dtype: torch.dtype) -> AttentionKernel:
+    found = AttentionKernel.find(dtype)
+    if found is None:
+        pytest.skip(f"no native attention in {dtype}: not built, or the processor lacks AVX-512 (BF16)")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass
+class OneRead:
+    """Some rows of the step and some slots; `visible` `[rows, keys]`, told to the kernel as bits or as intervals."""
+
+    rows: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    visible: NDArray[np.bool_]
+    as_words: bool = False
+
+
+def join(reads: list[OneRead]) -> Reads:
+    words, first_words, lows, highs = [], [], [], []
+    num_words = 0
+    for read in reads:
+        first_words.append(num_words if read.as_words else -1)
+        if read.as_words:
+            words.append(pack_visibility(read.visible))
+            num_words += len(words[-1])
+            lows.append(np.zeros(len(read.rows), dtype=np.int64))
+            highs.append(np.zeros(len(read.rows), dtype=np.int64))
+        else:
+            lows.append(read.visible.argmax(axis=1))
+            highs.append(np.where(read.visible.any(axis=1), lows[-1] + read.visible.sum(axis=1), 0))
+    return Reads(
+        num_rows=np.array([len(read.rows) for read in reads]),
+        num_keys=np.array([len(read.slots) for read in reads]),
+        first_word=np.array(first_words),
+        rows=np.concatenate([read.rows for read in reads]),
+        low=np.concatenate(lows),
+        high=np.concatenate(highs),
+        key_slots=np.concatenate([read.slots for read in reads]),
+        words=np.concatenate(words) if words else np.zeros(0, dtype=np.uint64),
+    )
+
+
+@dataclass
+class Step:
+    """Random tensors for a step of some tokens, and a memory whose every slot is filled."""
+
+    qkv: tuple[Tensor, Tensor, Tensor]
+    memory: tuple[Tensor, Tensor]
+    new_slots: NDArray[np.int64]
+    scale: float
+
+    @classmethod
+    def random(cls, shape: tuple[int, int, int], num_tokens: int, num_slots: int, dtype: torch.dtype) -> "Step":
+        heads, kv_heads, size = shape
+        q, k, v = (torch.randn(num_tokens, n, size).to(dtype) for n in (heads, kv_heads, kv_heads))
+        memory = (torch.randn(num_slots, kv_heads, size).to(dtype), torch.randn(num_slots, kv_heads, size).to(dtype))
+        return cls((q, k, v), memory, np.arange(num_slots - num_tokens, num_slots), size**-0.5)
+
+    def plan(self, reads: list[OneRead]) -> Plan:
+        return check_plan(join(reads), self.new_slots, len(self.memory[0]))
+
+    def run(self, reads: list[OneRead]) -> Tensor:
+        return kernel(self.qkv[0].dtype)(self.plan(reads), self.qkv, self.memory, self.scale)
+
+    def expected(self, reads: list[OneRead]) -> Tensor:
+        """Row by row in float32, after the new keys and values are stored."""
+        q, k, v = self.qkv
+        keys, values = (x.clone() for x in self.memory)
+        keys[self.new_slots], values[self.new_slots] = k, v
+        out = torch.empty(q.shape)
+        group = q.shape[1] // k.shape[1]
+        for row in range(len(q)):
+            seen = [r.slots[r.visible[i]] for r in reads for i in np.flatnonzero(r.rows == row)]
+            slots = np.concatenate(seen)
+            mine_k, mine_v = (x[slots].transpose(0, 1).repeat_interleave(group, 0)[None] for x in (keys, values))
+            out[row] = attend_plain(q[row][None, :, None], mine_k, mine_v, None, self.scale)[0][0, :, 0]
+        return out
+
+
+def causal(num_rows: int, num_keys: int, window: int | None = None) -> NDArray[np.bool_]:
+    distance = np.arange(num_keys - num_rows, num_keys)[:, None] - np.arange(num_keys)[None, :]
+    return (distance >= 0) & (distance < (window or num_keys + 1))
+
+
+def check(step: Step, reads: list[OneRead]) -> None:
+    expected = step.expected(reads)
+    found = step.run(reads)
+    assert found.dtype == step.qkv[0].dtype
+    assert (found.float() - expected).abs().max() < TOLERANCE[found.dtype]
+
+
+def shared_and_private(num_shared: int, own: list[int], past: int, step: Step) -> list[OneRead]:
+    """A run for all rows, then for each request `past` private keys and its new ones, causal."""
+    slots = np.random.default_rng(1).permutation(len(step.memory[0]) - sum(own))
+    total = sum(own)
+    reads = [OneRead(np.arange(total), slots[:num_shared], np.ones((total, num_shared), dtype=np.bool_))]
+    row, used = 0, num_shared
+    for count in own:
+        mine = np.concatenate((slots[used : used + past], step.new_slots[row : row + count]))
+        reads.append(OneRead(np.arange(row, row + count), mine, causal(count, past + count)))
+        row, used = row + count, used + past
+    return reads
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shared_run_and_private_causal_parts_give_what_plain_torch_gives(
+    shape: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    torch.manual_seed(1)
+    own = [1, 1, 7, 1, 20, 3]
+    step = Step.random(shape, sum(own), 400, dtype)
+    check(step, shared_and_private(130, own, 17, step))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_runs_longer_than_what_is_packed_at_a_time_are_read_whole(dtype: torch.dtype) -> None:
+    torch.manual_seed(2)
+    step = Step.random((2, 1, 128), 40, 3000, dtype)
+    check(step, shared_and_private(2500, [33, 7], 100, step))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("window", [1, 5, 64, 100])
+def test_a_window_hides_what_lies_too_far_back(window: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(3)
+    step = Step.random((4, 4, 16), 90, 400, dtype)
+    slots = np.arange(310)[::-1].copy()
+    whole = causal(90, 400, window)
+    rows = np.arange(90)
+    check(step, [OneRead(rows, slots, whole[:, :310]), OneRead(rows, step.new_slots, whole[:, 310:])])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_only_keys_whose_bits_are_set_are_seen(dtype: torch.dtype) -> None:
+    torch.manual_seed(4)
+    step = Step.random((6, 2, 24), 13, 300, dtype)
+    visible = np.random.default_rng(4).random((13, 213)) < 0.2
+    visible[:, 200:] = np.eye(13, dtype=np.bool_)
+    visible[3, :200] = False  # sees nothing but itself
+    slots = np.concatenate((np.arange(200), step.new_slots))
+    check(step, [OneRead(np.arange(13), slots, visible, as_words=True)])
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[tuple[int, int, int], torch.dtype, int, list[OneRead], int]:
+    group, kv_heads, size = draw(st.integers(1, 7)), draw(st.integers(1, 3)), draw(st.integers(1, 70))
+    num_tokens, num_slots = draw(st.integers(1, 40)), 300
+    random = np.random.default_rng(draw(st.integers(0, 2**20)))
+    reads = []
+    for _ in range(draw(st.integers(0, 4))):
+        rows = np.flatnonzero(random.random(num_tokens) < 0.6)
+        slots = random.integers(0, num_slots - num_tokens, draw(st.integers(1, 150)))
+        as_words = draw(st.booleans())
+        if as_words:
+            visible = random.random((len(rows), len(slots))) < 0.5
+        else:
+            ends = np.sort(random.integers(0, len(slots) + 1, (len(rows), 2)), axis=1)
+            keys = np.arange(len(slots))
+            visible = (keys >= ends[:, :1]) & (keys < ends[:, 1:])
+        reads.append(OneRead(rows, slots, visible, as_words))
+    new = np.arange(num_slots - num_tokens, num_slots)
+    reads.append(OneRead(np.arange(num_tokens), new, causal(num_tokens, num_tokens)))
+    dtype = draw(st.sampled_from([torch.float32, torch.bfloat16]))
+    return (group * kv_heads, kv_heads, size), dtype, num_slots, reads, num_tokens
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(plans())
+def test_any_plan_gives_what_plain_torch_gives(
+    case: tuple[tuple[int, int, int], torch.dtype, int, list[OneRead], int],
+) -> None:
+    shape, dtype, num_slots, reads, num_tokens = case
+    torch.manual_seed(5)
+    check(Step.random(shape, num_tokens, num_slots, dtype), reads)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_row_gets_is_the_same_to_the_bit_alone_among_others_and_on_any_number_of_threads(
+    dtype: torch.dtype,
+) -> None:
+    torch.manual_seed(6)
+    own = [1, 7, 1, 3, 160, 1]
+    step = Step.random((9, 3, 64), sum(own), 1400, dtype)
+    reads = shared_and_private(913, own, 30, step)
+    torch.set_num_threads(2)
+    together = step.run(reads)
+    torch.set_num_threads(1)
+    assert torch.equal(step.run(reads), together)
+    for read in reads[1:]:
+        first, count = int(read.rows[0]), len(read.rows)
+        some = slice(first, first + count)
+        alone = Step((*(x[some] for x in step.qkv),), step.memory, step.new_slots[some], step.scale)  # type: ignore[arg-type]
+        rows = np.arange(count)
+        shared = replace(reads[0], rows=rows, visible=reads[0].visible[some])
+        assert torch.equal(alone.run([shared, replace(read, rows=rows)]), together[some])
+
+
+def test_rows_of_a_wider_tensor_are_taken_as_they_lie() -> None:
+    torch.manual_seed(7)
+    step = Step.random((6, 2, 16), 30, 200, torch.float32)
+    reads = shared_and_private(50, [30], 20, step)
+    expected = step.run(reads)
+    wide = torch.cat(step.qkv, dim=1)
+    step.qkv = (wide[:, :6], wide[:, 6:8], wide[:, 8:])
+    assert torch.equal(step.run(reads), expected)
+
+
+def test_new_keys_and_values_are_stored_in_their_slots_and_nowhere_else() -> None:
+    torch.manual_seed(8)
+    step = Step.random((4, 2, 20), 5, 50, torch.float32)
+    step.new_slots = np.array([7, 3, 40, 8, 9])
+    before = [x.clone() for x in step.memory]
+    step.run([OneRead(np.arange(5), step.new_slots, causal(5, 5))])
+    for now, then, new in zip(step.memory, before, step.qkv[1:], strict=True):
+        then[step.new_slots] = new
+        assert torch.equal(now, then)
+
+
+def test_unscaled_scores_in_the_hundreds_are_no_trouble() -> None:
+    torch.manual_seed(9)
+    step = Step.random((4, 4, 64), 10, 200, torch.float32)
+    step.scale = 1.0
+    step.qkv = (step.qkv[0] * 30, *step.qkv[1:])
+    reads = shared_and_private(150, [10], 20, step)
+    assert (step.run(reads) - step.expected(reads)).abs().max() < 1e-3
+
+
+def good_plan() -> tuple[Reads, NDArray[np.int64]]:
+    return join([OneRead(np.arange(3), np.arange(70), causal(3, 70), as_words=True)]), np.array([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": np.array([0, 1, 3])}, "rows holds an index outside"),
+        ({"rows": np.array([-1, 1, 2])}, "rows holds an index outside"),
+        ({"rows": np.array([0, 2, 1])}, "ascend"),
+        ({"rows": np.array([0, 1, 2], dtype=np.int32)}, "contiguous row of int64"),
+        ({"rows": np.arange(6)[::2]}, "contiguous row of int64"),
+        ({"key_slots": np.arange(70) + 1000}, "key_slots holds an index outside"),
+        ({"key_slots": np.arange(70) - 1}, "key_slots holds an index outside"),
+        ({"key_slots": np.arange(69)}, "key_slots must have an entry for every key"),
+        ({"low": np.array([0, 0])}, "must have an entry for every row"),
+        ({"low": np.array([0, -1, 0])}, "outside its read"),
+        ({"high": np.array([0, 71, 0])}, "outside its read"),
+        ({"num_keys": np.array([-1])}, "fewer than no"),
+        ({"num_keys": np.array([70, 1])}, "each read needs"),
+        ({"first_word": np.array([1])}, "outside words"),
+    ],
+)
+def test_a_plan_that_would_read_elsewhere_is_refused(change: dict[str, NDArray[np.int64]], message: str) -> None:
+    reads, new_slots = good_plan()
+    with pytest.raises(ValueError, match=message):
+        check_plan(replace(reads, **change), new_slots, 1000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("new_slots", [np.array([1, 2, 1000]), np.array([-1, 2, 3])])
+def test_a_plan_that_would_write_elsewhere_is_refused(new_slots: NDArray[np.int64]) -> None:
+    with pytest.raises(ValueError, match="new_slots holds an index outside"):
+        check_plan(good_plan()[0], new_slots, 1000)
+
+
+def test_tensors_that_do_not_go_with_the_plan_are_refused() -> None:
+    step = Step.random((4, 2, 8), 3, 1000, torch.float32)
+    plan = check_plan(*good_plan(), 1000)
+    run, (q, k, v), (keys, values) = kernel(torch.float32), step.qkv, step.memory
+    with pytest.raises(ValueError, match="float32"):
+        run(plan, (q.double(), k, v), step.memory, 1.0)
+    with pytest.raises(ValueError, match="go together"):
+        run(plan, (q[:2], k[:2], v[:2]), step.memory, 1.0)
+    with pytest.raises(ValueError, match="go together"):
+        run(plan, (q[:, :3], k, v), step.memory, 1.0)
+    with pytest.raises(ValueError, match="memory must be"):
+        run(plan, step.qkv, (keys[:999], values), 1.0)
+    with pytest.raises(ValueError, match="behind one another"):
+        run(plan, (q.transpose(1, 2).contiguous().transpose(1, 2), k, v), step.memory, 1.0)
+    with pytest.raises(ValueError, match="scale"):
+        run(plan, step.qkv, step.memory, 0.0)
+
+
+def test_visibility_is_packed_lowest_bit_first_with_whole_words_for_each_query() -> None:
+    visible = np.zeros((2, 70), dtype=np.bool_)
+    visible[0, [0, 3]] = visible[1, [69]] = True
+    assert pack_visibility(visible).tolist() == [9, 0, 0, 1 << 5]
+
+
+def test_there_is_no_kernel_for_other_types() -> None:
+    assert AttentionKernel.find(torch.float64) is None

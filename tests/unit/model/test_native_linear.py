@@ -1,0 +1,217 @@
+"""int8 products against their definition: integers exact, everything fused to them near float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from handful.model.ops import linear_int8
+from handful.model.ops.activation import activate
+from handful.model.ops.linear import make_linear
+from handful.model.ops.linear_int8 import NativeInt8, PlainInt8, SharedInt8, make_int8, pack, quantise_symmetric, smooth
+from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
+from handful.model.ops.norm import Normalise
+from handful.model.precision import has_int8_products
+from handful.model.spec import Activation
+
+needs_native = pytest.mark.skipif(
+    not can_multiply(), reason="the native library isn't built here, or this processor has no AVX512-VNNI"
+)
+needs_bytes = pytest.mark.skipif(
+    not has_int8_products(torch.device("cpu")), reason="this processor has neither AVX512-VNNI nor AMX"
+)
+KINDS = [
+    pytest.param(PlainInt8, marks=needs_bytes),
+    pytest.param(NativeInt8, marks=needs_native),
+    pytest.param(SharedInt8, marks=needs_native),
+]
+Kind = type[PlainInt8] | type[NativeInt8] | type[SharedInt8]
+ROWS = [1, 2, 3, 4, 7, 8, 13, 14, 15, 29, 253, 300]
+ACTIVATIONS: list[Activation | None] = [None, "gelu", "gelu_tanh", "relu", "silu"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def random(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
+
+
+def expected(weight: Tensor, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The quantised product in float64: its sums are whole numbers that float64 holds exactly."""
+    (w, w_scales), (q, q_scales) = quantise_symmetric(weight), quantise_symmetric(x)
+    product = (q.double() @ w.double().t()) * (q_scales.double()[:, None] * w_scales.double())
+    return product if bias is None else product + bias.double()
+
+
+def whole(*shape: int, seed: int) -> Tensor:
+    """Whole numbers in [-127, 127], each row with a 127: quantising changes nothing, every scale is 1."""
+    drawn = torch.randint(-127, 128, shape, generator=torch.Generator().manual_seed(seed)).float()
+    drawn[:, 0] = 127.0
+    return drawn
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("num_in", "num_out"), [(64, 32), (33, 50), (1, 1), (130, 97)])
+def test_sums_of_whole_numbers_are_exact(kind: Kind, rows: int, num_in: int, num_out: int) -> None:
+    weight, x = whole(num_out, num_in, seed=1), whole(rows, num_in, seed=2)
+    assert torch.equal(kind(weight)(x), (x.double() @ weight.double().t()).float())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("activation", "gated"), [(a, gated) for a in ACTIVATIONS for gated in (False, True) if a is not None or not gated]
+)
+@pytest.mark.parametrize("num_out", [48, 50])
+def test_what_is_fused_is_what_torch_computes(
+    kind: Kind, activation: Activation | None, num_out: int, gated: bool
+) -> None:
+    weight, bias, x = random(num_out, 70, scale=0.2), random(num_out, seed=1), random(9, 70, seed=2)
+    residual = random(9, num_out // 2 if gated else num_out, seed=3)
+    wanted = expected(weight, x, bias)
+    if gated and activation is not None:
+        middle = num_out // 2
+        wanted = activate(wanted[:, :middle], activation) * wanted[:, middle:]
+    elif activation is not None:
+        wanted = activate(wanted, activation)
+    found = kind(weight, bias, activation, gated)(x, residual)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), wanted + residual, atol=3e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_the_norm_in_front_is_applied_before_quantising(kind: Kind, norm: str) -> None:
+    weight, x = random(40, 70, scale=0.2), random(11, 70, seed=1, scale=3.0) + 1.0
+    scale, shift = random(70, seed=2), random(70, seed=3)
+    wide = x.double()
+    if norm == "layer":
+        made = Normalise("layer", 1e-5, 70, scale, shift)
+        normed = F.layer_norm(wide, (70,), scale.double(), shift.double(), 1e-5)
+    else:
+        made = Normalise("rms", 1e-5, 70, scale)
+        normed = F.rms_norm(wide, (70,), scale.double(), 1e-5)
+    found = kind(weight, norm=made)(x)
+    step = quantise_symmetric(normed.float())[1].max().item() * weight.abs().max().item()
+    assert (found - expected(weight, normed.float())).abs().max().item() < 3 * step  # a tie may round the other way
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_is_the_float32_result_rounded(kind: Kind) -> None:
+    weight, bias = random(50, 70, scale=0.2), random(50, seed=1)
+    x, residual = random(20, 70, seed=2).bfloat16(), random(20, 50, seed=3).bfloat16()
+    linear = kind(weight, bias, "silu")
+    found = linear(x, residual)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, linear(x.float(), residual.float()).bfloat16())
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])  # torch's own activations round the last elements of a tensor differently
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_does_not_depend_on_the_others(kind: Kind, threads: int) -> None:
+    torch.set_num_threads(threads)
+    linear = kind(random(97, 130, scale=0.2), random(97, seed=1), "gelu_tanh")
+    x = random(600, 130, seed=2)
+    together = linear(x)
+    for start, stop in ((0, 1), (5, 12), (253, 282), (599, 600)):
+        assert torch.equal(linear(x[start:stop]), together[start:stop])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_a_row_with_nan_or_infinity_is_nan_and_alone_so(kind: Kind, bad: float) -> None:
+    linear, x = kind(random(33, 70, scale=0.2), random(33, seed=1)), random(20, 70, seed=2)
+    clean = linear(x)
+    x[7, 69] = bad
+    found = linear(x)
+    assert found[7].isnan().all()
+    keep = torch.arange(20) != 7
+    assert torch.equal(found[keep], clean[keep])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [0.0, 1e-38, -1e-40])
+def test_a_row_of_nothing_gives_the_bias(kind: Kind, value: float) -> None:
+    bias = random(33)
+    found = kind(random(33, 70), bias)(torch.full((3, 70), value))
+    assert torch.equal(found, bias.expand(3, -1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_may_lie_apart_and_there_may_be_none(kind: Kind) -> None:
+    linear, x = kind(random(33, 70)), random(6, 200)
+    assert torch.equal(linear(x[:, 50:120]), linear(x[:, 50:120].contiguous()))
+    assert torch.equal(linear(x[::2, :70]), linear(x[:, :70])[::2])
+    assert linear(x[:0, :70]).shape == (0, 33)
+
+
+@needs_native
+@pytest.mark.parametrize(("num_in", "num_out", "gated"), [(576, 960, False), (130, 194, True)])
+def test_every_kernel_gives_the_same_bits(num_in: int, num_out: int, gated: bool) -> None:
+    arguments = (random(num_out, num_in, scale=0.1), random(num_out, seed=1), "silu", gated)
+    x = random(77, num_in, seed=2).bfloat16()
+    assert torch.equal(NativeInt8(*arguments)(x), SharedInt8(*arguments)(x))  # type: ignore[arg-type]
+
+
+def test_smoothing_changes_no_product() -> None:
+    weight, x = random(40, 70).double(), random(11, 70, seed=1)
+    norm = Normalise("layer", 1e-5, 70, random(70, seed=2), random(70, seed=3))
+    largest = norm(x).abs().amax(dim=0)
+    largest[3] = 0.0
+    smoothed, evened = smooth(weight.float(), norm, largest)
+    assert torch.allclose(evened(x) @ smoothed.t(), norm(x) @ weight.float().t(), atol=2e-4)
+    assert smoothed.shape == weight.shape
+
+
+@needs_bytes
+def test_smoothing_helps_where_a_channel_is_far_larger_than_the_rest() -> None:
+    weight, x = random(40, 70, scale=0.2), random(50, 70, seed=1)
+    norm = Normalise("rms", 1e-5, 70, torch.ones(70).index_fill(0, torch.tensor([5]), 100.0))
+    wanted = make_linear(weight, norm=norm)(x)
+    plain = make_int8(weight, norm=norm)(x)
+    smoothed = make_int8(weight, norm=norm, largest=norm(x).abs().amax(dim=0))(x)
+    assert (smoothed - wanted).norm() < (plain - wanted).norm() / 3
+
+
+@needs_native
+def test_wrong_tensors_are_refused_before_a_pointer_leaves() -> None:
+    product = NativeProduct(pack(random(33, 70), None, None, False, None))
+    for x in (random(3, 71), random(3, 70).double(), random(70), torch.zeros(3, 70, dtype=torch.int64)):
+        with pytest.raises(ValueError, match="x must be"):
+            product.linear(x, None)
+    for residual in (random(3, 32), random(3, 33).bfloat16(), random(33, 3).t()):
+        with pytest.raises(ValueError, match="residual"):
+            product.linear(random(3, 70), residual)
+    with pytest.raises(ValueError, match="sums"):
+        product.finish(torch.zeros(3, 33, dtype=torch.int32), torch.zeros(3), torch.float32, None)
+    with pytest.raises(ValueError, match="scales"):
+        product.finish(torch.zeros(3, 64, dtype=torch.int32), torch.zeros(2), torch.float32, None)
+    with pytest.raises(ValueError, match="byte of zero"):
+        product.quantise(random(3, 70), 7)
+
+
+@needs_native
+def test_a_weight_whose_sums_could_overflow_is_refused() -> None:
+    with pytest.raises(ValueError, match="int8"):
+        make_int8(torch.zeros(1, MAX_DEPTH + 1))
+
+
+@needs_native
+def test_where_there_is_amx_the_kernel_is_chosen_by_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_int8, "has_amx", lambda: True)
+    for ours, kind in ((1.0, NativeInt8), (3.0, SharedInt8)):
+        linear_int8._faster.cache_clear()
+        seconds = {NativeInt8: ours, SharedInt8: 2.0}
+        monkeypatch.setattr(linear_int8, "_best_seconds", lambda made, x, s=seconds: s[type(made)])
+        assert isinstance(make_int8(random(33, 70)), kind)
+    linear_int8._faster.cache_clear()
+
+
+@needs_bytes
+def test_without_the_library_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_int8, "can_multiply", lambda: False)
+    monkeypatch.setattr(linear_int8, "can_finish", lambda: False)
+    assert isinstance(make_int8(random(33, 70)), PlainInt8)

@@ -1,0 +1,78 @@
+"""Connections on which no request arrives, over real sockets."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from handful.server.connection import PromptProtocol
+from tests.unit.server.serving import run
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+class Hurried(PromptProtocol):
+    head_timeout_s = 0.3
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.sleep(0.6)  # longer than a head may take
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    config = uvicorn.Config(app, http=Hurried, lifespan="off", log_config=None, timeout_keep_alive=60)
+    config.load()
+    state = uvicorn.server.ServerState()
+    loop = asyncio.get_running_loop()
+    make: Callable[[], asyncio.Protocol] = lambda: Hurried(config, state, {})  # noqa: E731
+    server = await loop.create_server(make, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.close()
+
+
+@pytest.mark.parametrize("head", [b"", b"GET / HT", REQUEST[:-2]])
+def test_a_head_that_does_not_come_whole_ends_the_connection(head: bytes) -> None:
+    async def check() -> None:
+        async with connected() as (reader, writer):
+            started = time.monotonic()
+            writer.write(head)
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert 0.2 < time.monotonic() - started < 2
+
+    run(check())
+
+
+def test_a_head_that_comes_in_drops_has_no_more_time() -> None:
+    async def check() -> None:
+        async with connected() as (reader, writer):
+            started = time.monotonic()
+            while not reader.at_eof() and time.monotonic() - started < 5:
+                writer.write(b"x")
+                await asyncio.wait([asyncio.ensure_future(reader.read(1))], timeout=0.05)
+            assert time.monotonic() - started < 2
+
+    run(check())
+
+
+def test_an_answer_may_take_longer_and_a_second_request_has_its_own_time() -> None:
+    async def check() -> None:
+        async with connected() as (reader, writer):
+            for _ in range(2):
+                writer.write(REQUEST)
+                assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+                await asyncio.sleep(0.4)
+            writer.write(REQUEST[:-2])
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+
+    run(check())
