@@ -15,6 +15,7 @@ PUBLIC = [
     "Client",
     "Completion",
     "Example",
+    "FewShotClassifier",
     "Generation",
     "GenerationParameters",
     "HandfulError",
