@@ -22,6 +22,7 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * "Transformers" runs one request at a time and reuses nothing, as its quick start does. `prefix` rows are it at
   its best by hand: the prefix's `past_key_values` computed once and the label queries batched. That is the fair rival.
 * handful's rounds begin with an empty cache, so the prefix is computed within the time measured.
+* W3 and W8 are warm: the prefix, in W8 the prompts too, have been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 """
 
