@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -110,34 +109,6 @@ def test_redirected_output_is_json_without_escapes_and_silence_besides(folder: P
     assert done.stderr == b""
     assert b"\x1b" not in done.stdout
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 400
-
-
-def processor_time_s() -> float:
-    """What ended children have computed: unlike the clock's time, hardly longer on a machine that is busy."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-@pytest.mark.parametrize("name", ["run", "prompt"])
-def test_help_comes_at_once_and_imports_nothing_heavy(name: str) -> None:
-    code = f"""
-import sys
-from handful.cli.main import app
-try:
-    app(args=["{name}", "--help"])
-except SystemExit:
-    pass
-heavy = {{"torch", "transformers", "fastapi", "numpy", "yaml", "pydantic_settings"}} & set(sys.modules)
-sys.exit(str(heavy) if heavy else 0)
-"""
-    times_s = []
-    for _ in range(3):
-        before_s = processor_time_s()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        times_s.append(processor_time_s() - before_s)
-        assert done.returncode == 0, done.stderr
-    assert "handful" in done.stdout
-    assert min(times_s) < 0.5
 
 
 def test_rows_are_read_only_as_they_are_needed() -> None:

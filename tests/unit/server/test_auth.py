@@ -247,7 +247,7 @@ def test_without_its_database_a_server_lets_nobody_in(database: Database, monkey
 def test_a_database_that_hangs_lets_nobody_in_and_holds_up_nothing_else(database: Database) -> None:
     class Hanging(Tokens):
         def find(self, secret: str) -> ApiToken | None:
-            time.sleep(0.5)
+            time.sleep(1.5)
             return super().find(secret)
 
     state = state_over(database)
@@ -263,7 +263,7 @@ def test_a_database_that_hangs_lets_nobody_in_and_holds_up_nothing_else(database
 
     status, health, seconds = run(walk())
     assert (status, health) == (503, 200)
-    assert seconds < 0.4
+    assert seconds < 1.2
 
 
 def test_a_websocket_without_a_token_is_closed_before_it_opens(database: Database) -> None:
