@@ -27,7 +27,7 @@ from handful.cli.main import main
 from tests.fakes import FakeBackend, shout_last_input
 
 def answer(prompt):
-    time.sleep(0.002)
+    time.sleep(0.01)
     return shout_last_input(prompt)
 
 run.open_backend = lambda name, **options: FakeBackend(answer=answer)
