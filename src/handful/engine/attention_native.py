@@ -47,14 +47,14 @@ def plan_reads(batch: Batch) -> Reads:
     own_first = np.repeat(num_keys[len(runs) :] - num_rows[len(runs) :], num_rows[len(runs) :])
     within = own_rows - np.repeat([p.row for p in placed], num_rows[len(runs) :])
     run_keys = [np.arange(r.segment.start, r.segment.start + len(r.segment.tokens)) for r in runs]
-    rows = np.concatenate([*(np.arange(r.first_row, r.end_row) for r in runs), own_rows])
+    run_rows = num_rows[: len(runs)]
     return Reads(
+        first_row=np.array([*(r.first_row for r in runs), *(p.row for p in placed)], dtype=np.int64),
         num_rows=num_rows,
         num_keys=num_keys,
         first_word=np.full(len(num_rows), -1),
-        rows=rows,
-        low=np.zeros(len(rows), dtype=np.int64),
-        high=np.concatenate((np.repeat(num_keys[: len(runs)], num_rows[: len(runs)]), own_first + within + 1)),
+        low=np.zeros(num_rows.sum(), dtype=np.int64),
+        high=np.concatenate((np.repeat(num_keys[: len(runs)], run_rows), own_first + within + 1)),
         key_slots=np.concatenate([*run_keys, *(p.key_slots for p in placed)]),
         words=np.zeros(0, dtype=np.uint64),
     )
@@ -66,7 +66,8 @@ def seen_through(window: Window, reads: Reads, batch: Batch) -> Reads:
     if window is None:
         return replace(reads, first_word=first_word, words=words)
     starts = [*(r.segment.position for r in batch.runs), *(p.private_from for p in batch.placed)]
-    low = batch.row_positions[reads.rows] - window + 1 - np.repeat(starts, reads.num_rows)
+    rows = np.concatenate([np.arange(n) + first for first, n in zip(reads.first_row, reads.num_rows, strict=True)])
+    low = batch.row_positions[rows] - window + 1 - np.repeat(starts, reads.num_rows)
     return replace(reads, low=np.maximum(low, 0), first_word=first_word, words=words)
 
 

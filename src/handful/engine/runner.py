@@ -24,7 +24,9 @@ AttentionOf = Callable[[Batch, KVMemory, ModelSpec], Attend]
 
 def choose_attention(decoder: Decoder, *, native: bool) -> AttentionOf:
     """The native kernel where it is wanted and there is one for the decoder's type and place; torch's own otherwise."""
-    kernel = AttentionKernel.find(decoder.dtype) if native and decoder.device.type == "cpu" else None
+    kernel = None
+    if native and decoder.device.type == "cpu":
+        kernel = AttentionKernel.find(decoder.dtype, decoder.spec.head_dim)
     return TorchAttention if kernel is None else partial(NativeAttention, kernel)
 
 

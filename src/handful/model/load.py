@@ -9,6 +9,7 @@ from handful.model.calibration import TEXT
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder, Int8
 from handful.model.families import spec_from_config
+from handful.model.fingerprint import fingerprint
 from handful.model.precision import Numbers, resolve_device, resolve_numbers
 from handful.model.source import ModelFiles
 from handful.model.spec import ModelSpec
@@ -58,7 +59,10 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
         source=files.source,
         revision=files.revision,
         weight_bytes=decoder.weight_bytes,
-        details={"kv_bytes_per_token": str(spec.kv_bytes_per_token(numbers.dtype))},
+        details={
+            "kv_bytes_per_token": str(spec.kv_bytes_per_token(numbers.dtype)),
+            "files": fingerprint(files.folder),
+        },
     )
     _log.info("loaded %s: %s, %d parameters, %s", info.name, info.architecture, info.num_parameters, info.precision)
     return LoadedModel(files, spec, decoder, tokenizer, info)

@@ -6,22 +6,25 @@
 //
 // Numbers: products and sums in float32; a row's keys are always taken in the same order and in tiles of 64 from the
 // start of a read, so what a row gets depends on its reads alone and not on the rows beside it (to the bit).
+//
+// Files: attention_kernel.h is the walk over units, reads and tiles; attention_pack.h brings keys and values into the
+// order of the products; attention_tile.h (AVX-512) and attention_tile_amx.h (AMX) are the arithmetic of one tile;
+// attention_{f32,bf16,amx}.cpp put them together for one element type and processor.
 #pragma once
 
 #include <cstdint>
 
 namespace handful {
 
-// One read: `num_rows` entries of rows/low/high from `first_row`, `num_keys` entries of `key_slots` from `first_key`.
-// Entry e sees the keys [low[e], high[e]) of the read; with first_word >= 0 instead those whose bits are set, in
-// ceil(num_keys / 64) words an entry from words[first_word].
+// One read: the step's rows [first_row, first_row + num_rows), whose low and high begin at `first_entry`, and `num_keys`
+// entries of `key_slots` from `first_key`. Entry e sees the keys [low[e], high[e]) of the read; with first_word >= 0
+// instead those whose bits are set, in ceil(num_keys / 64) words an entry from words[first_word].
 struct Read {
-  int64_t first_row, num_rows, first_key, num_keys, first_word;
+  int64_t first_row, num_rows, first_entry, first_key, num_keys, first_word;
 };
 
 struct Plan {
   const Read* reads;
-  const int64_t* rows;       // rows of the step, ascending within a read
   const int64_t* low;        // first visible key of each entry
   const int64_t* high;       // behind the last visible key of each entry
   const uint64_t* words;     // visibility as bits, lowest bit first
@@ -43,6 +46,7 @@ struct Call {
   double scale;
 };
 
-constexpr int kTileKeys = 64;  // one word of a mask; four vectors of scores
+constexpr int kTileKeys = 64;        // one word of a mask; four vectors of scores
+constexpr int kMostDimensions = 512;  // of a head
 
 }  // namespace handful

@@ -6,7 +6,6 @@ of `attention.h`. `check_plan` makes sure that no index leads outside the tensor
 """
 
 import ctypes
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import ceil
@@ -16,47 +15,47 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.model.ops.native.library import AVX512, AVX512_BF16, library
-
-log = logging.getLogger(__name__)
+from handful.model.ops.native.library import AMX, AVX512, AVX512_BF16, library
 
 Integers = NDArray[np.int64]
 
 _KEYS_IN_A_WORD = 64
-_NEEDS = {torch.bfloat16: ("handful_attention_bf16", AVX512_BF16), torch.float32: ("handful_attention_f32", AVX512)}
+MOST_DIMENSIONS = 512  # of a head
+
+# The kernels for each element type and the instruction sets they need, the fastest first.
+_KERNELS = {
+    torch.bfloat16: {"amx": AMX, "bf16": AVX512_BF16},
+    torch.float32: {"f32": AVX512},
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reads:
     """What each row of a step attends to; one value for each window that the model's layers have.
 
-    num_rows, num_keys  `[R]` of each read; rows and keys of the reads follow one another in the arrays below
+    first_row, num_rows `[R]` the rows of the step that read; they follow one another
+    num_keys            `[R]` how many keys they read; rows and keys of the reads follow one another in the arrays below
     first_word          `[R]` where a read's bits begin in `words`, or -1: then `low` and `high` say what is visible
-    rows                `[E]` rows of the step, ascending within a read
-    low, high           `[E]` each entry sees the keys `[low, high)` of its read
+    low, high           `[E]` each row of each read sees the keys `[low, high)` of its read
     key_slots           `[K]` where the keys lie in the KV memory
-    words               uint64: ceil(num_keys / 64) words an entry, lowest bit first
+    words               uint64: ceil(num_keys / 64) words a row, lowest bit first
 
     Every row must see a key in some read.
     """
 
+    first_row: Integers
     num_rows: Integers
     num_keys: Integers
     first_word: Integers
-    rows: Integers
     low: Integers
     high: Integers
     key_slots: Integers
     words: NDArray[np.uint64]
 
 
-class _ReadStruct(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("first_row", "num_rows", "first_key", "num_keys", "first_word")]
-
-
 class _PlanStruct(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("reads", "rows", "low", "high", "words", "key_slots", "new_slots")),
+        *((name, ctypes.c_void_p) for name in ("reads", "low", "high", "words", "key_slots", "new_slots")),
         *((name, ctypes.c_int64) for name in ("num_reads", "num_tokens")),
     ]
 
@@ -88,32 +87,29 @@ def check_plan(reads: Reads, new_slots: Integers, num_slots: int) -> Plan:
             raise ValueError(f"{field.name} must be one contiguous row of {np.dtype(wanted)}, not {array.dtype}")
     num_tokens = len(new_slots)
     _check_lengths(reads)
-    _check_within("rows", reads.rows, 0, num_tokens)
+    if len(reads.first_row) and (reads.first_row.min() < 0 or (reads.first_row + reads.num_rows).max() > num_tokens):
+        raise ValueError("a read has rows outside the step")
     _check_within("key_slots", reads.key_slots, 0, num_slots)
     _check_within("new_slots", new_slots, 0, num_slots)
     if len(reads.low) and (reads.low.min() < 0 or (reads.high > np.repeat(reads.num_keys, reads.num_rows)).any()):
         raise ValueError("an entry sees keys outside its read")
     starts = [np.cumsum(counts) - counts for counts in (reads.num_rows, reads.num_keys)]
-    table = np.stack((starts[0], reads.num_rows, starts[1], reads.num_keys, reads.first_word), axis=1)
+    columns = (reads.first_row, reads.num_rows, starts[0], starts[1], reads.num_keys, reads.first_word)
+    table = np.stack(columns, axis=1)  # `Read` of attention.h, row by row
     new_slots = np.ascontiguousarray(new_slots, dtype=np.int64)
-    kept = (np.ascontiguousarray(table), reads.rows, reads.low, reads.high, reads.words, reads.key_slots, new_slots)
+    kept = (np.ascontiguousarray(table), reads.low, reads.high, reads.words, reads.key_slots, new_slots)
     return Plan(_PlanStruct(*(a.ctypes.data for a in kept), len(table), num_tokens), num_tokens, num_slots, kept)
 
 
 def _check_lengths(reads: Reads) -> None:
-    if not len(reads.num_rows) == len(reads.num_keys) == len(reads.first_word):
-        raise ValueError("each read needs its number of rows and of keys and its first word")
+    if not len(reads.first_row) == len(reads.num_rows) == len(reads.num_keys) == len(reads.first_word):
+        raise ValueError("each read needs its first row, its number of rows and of keys and its first word")
     if len(reads.num_rows) and min(reads.num_rows.min(), reads.num_keys.min()) < 0:
         raise ValueError("a read has fewer than no rows or keys")
-    if not len(reads.rows) == len(reads.low) == len(reads.high) == reads.num_rows.sum():
-        raise ValueError("rows, low and high must have an entry for every row of every read")
+    if not len(reads.low) == len(reads.high) == reads.num_rows.sum():
+        raise ValueError("low and high must have an entry for every row of every read")
     if len(reads.key_slots) != reads.num_keys.sum():
         raise ValueError("key_slots must have an entry for every key of every read")
-    ends = np.cumsum(reads.num_rows)[:-1]
-    steps = np.diff(reads.rows)
-    steps[ends[(ends > 0) & (ends < len(reads.rows))] - 1] = 1  # between two reads rows may start anew
-    if (steps <= 0).any():
-        raise ValueError("the rows of a read must ascend")
     masked = reads.first_word >= 0
     words = -(-reads.num_keys // _KEYS_IN_A_WORD) * reads.num_rows
     if (reads.first_word[masked] + words[masked] > len(reads.words)).any():
@@ -141,19 +137,21 @@ class AttentionKernel:
         self._function = function
 
     @classmethod
-    def find(cls, dtype: torch.dtype) -> "AttentionKernel | None":
-        """The kernel for tensors of `dtype`, or None: not built, or not for this type or processor."""
-        found = library()
-        if found is None or dtype not in _NEEDS:
-            return None
-        name, features = _NEEDS[dtype]
-        if not found.has(features):
-            return None
-        try:
-            return cls(dtype, getattr(found.functions, name))
-        except AttributeError:
-            log.warning("the native kernels were built from older sources, without attention; running on torch's own")
-            return None
+    def find(cls, dtype: torch.dtype, head_dim: int) -> "AttentionKernel | None":
+        """The fastest kernel for tensors of `dtype`, or None: not built, or not for this type, size or processor."""
+        return next(iter(cls.all(dtype).values()), None) if head_dim <= MOST_DIMENSIONS else None
+
+    @classmethod
+    def all(cls, dtype: torch.dtype) -> "dict[str, AttentionKernel]":
+        """The kernels for tensors of `dtype` that run here by their instruction set, the fastest first."""
+        built = library()
+        if built is None:
+            return {}
+        return {
+            name: cls(dtype, getattr(built.functions, f"handful_attention_{name}"))
+            for name, features in _KERNELS.get(dtype, {}).items()
+            if built.has(features)
+        }
 
     def __call__(
         self, plan: Plan, qkv: tuple[Tensor, Tensor, Tensor], memory: tuple[Tensor, Tensor], scale: float
@@ -187,6 +185,8 @@ class AttentionKernel:
                 raise ValueError("the heads of a row must lie behind one another")
         if not n == num_keys == plan.num_tokens or head_dim != key_dim or v.shape != k.shape or heads % kv_heads:
             raise ValueError(f"q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} don't go together")
+        if head_dim > MOST_DIMENSIONS:
+            raise ValueError(f"heads have at most {MOST_DIMENSIONS} dimensions, not {head_dim}")
         for x in memory:
             if x.shape != (plan.num_slots, kv_heads, head_dim) or not x.is_contiguous():
                 wanted = (plan.num_slots, kv_heads, head_dim)

@@ -43,6 +43,8 @@ struct Elements {
 
 }  // namespace
 
+#include "attention_tile.h"
+// (the order matters: the walk needs the arithmetic)
 #include "attention_kernel.h"
 
 HANDFUL_API int handful_attention_f32(const handful::Plan* plan, const handful::Call* call) {

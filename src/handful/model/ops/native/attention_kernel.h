@@ -1,18 +1,13 @@
-// The walk: which rows meet which tiles, on which thread. See attention.h for what a step is, attention_tile.h for the
-// arithmetic. Included once for each element type.
+// The walk: which rows meet which tiles, on which thread. See attention.h for what a step is. Included once for each
+// element type and processor, behind its arithmetic.
 //
 // A unit of work is a range of the step's rows under one key head; all its query heads' rows are stacked. A unit packs
 // the keys and values of a read (as many tiles as stay in the cache of a core), then takes its rows through them in
 // chunks, so that a tile is read from the first-level cache by a chunk. Units know nothing of each other.
 #pragma once
 
-#include <cstdlib>
-#include <cstring>
-
-#include "attention.h"
-#include "attention_tile.h"
-// (the order matters: packing needs the shapes)
 #include "attention_pack.h"
+#include "attention_shape.h"
 
 namespace {
 
@@ -20,7 +15,8 @@ using handful::Call;
 using handful::Plan;
 using handful::Read;
 
-constexpr int kChunkRows = 4 * kBlockRows;       // stacked rows that share a tile while it is in the first-level cache
+constexpr int kChunkRows = 96;  // stacked rows, in whole blocks, that share a tile while it is in the first-level cache
+static_assert(kChunkRows % kBlockRows == 0, "a chunk is whole blocks");
 constexpr int64_t kPackedBytes = 384 * 1024;     // packed keys and values at a time: well inside 1 MB of second level
 constexpr int64_t kMostStackedRows = 512;        // of a unit: bounds its states (0.2 MB with heads of 64)
 constexpr int64_t kLeastStackedRows = 48;        // below that, packing anew for each unit costs too much
@@ -50,54 +46,44 @@ struct Unit {
   int64_t kv_head, first_row, end_row;
   int64_t group;        // query heads of a key head
   int64_t most_tiles;   // tiles packed at a time
-  float* states;
+  States states;        // of its rows, in each its query heads
   uint32_t* packed;     // tile after tile: its keys, then its values
 
-  State state(int64_t row, int64_t head) const {
-    return {states + ((row - first_row) * group + head) * state_floats(shape)};
-  }
+  int64_t num_states() const { return (end_row - first_row) * group; }
 };
 
-// The entries of a read that fall into a unit, and the tiles that any of them sees.
+// The rows of a read that fall into a unit, and the tiles that any of them sees.
 struct Part {
   const Read& read;
-  int64_t first, end;            // entries
+  int64_t first_row, num_rows;
   int64_t first_tile, end_tile;
+
+  int64_t entry(int64_t row) const { return read.first_entry + row - read.first_row; }
 };
 
 inline int64_t tile_lanes(const Shape& shape) { return packed_key_lanes(shape) + packed_value_lanes(shape); }
 
-inline int64_t lower_bound(const int64_t* begin, int64_t first, int64_t end, int64_t value) {
-  while (first < end) {
-    const int64_t middle = (first + end) / 2;
-    if (begin[middle] < value) first = middle + 1;
-    else end = middle;
-  }
-  return first;
-}
-
 inline Part part_of(const Unit& unit, const Read& read) {
   const Plan& plan = unit.plan;
-  const int64_t behind = read.first_row + read.num_rows;
-  Part part{read, lower_bound(plan.rows, read.first_row, behind, unit.first_row), 0, 0, 0};
-  part.end = lower_bound(plan.rows, part.first, behind, unit.end_row);
+  const int64_t first = read.first_row > unit.first_row ? read.first_row : unit.first_row;
+  const int64_t behind = read.first_row + read.num_rows, end = behind < unit.end_row ? behind : unit.end_row;
+  if (first >= end) return {read, first, 0, 0, 0};
+  const Part part{read, first, end - first, 0, (read.num_keys + kTileKeys - 1) / kTileKeys};
+  if (read.first_word >= 0) return part;
   int64_t low = read.num_keys, high = 0;
-  for (int64_t entry = part.first; entry < part.end; ++entry) {
+  for (int64_t entry = part.entry(first); entry < part.entry(end); ++entry) {
     if (plan.low[entry] < low) low = plan.low[entry];
     if (plan.high[entry] > high) high = plan.high[entry];
   }
-  if (read.first_word >= 0) low = 0, high = read.num_keys;
-  part.first_tile = low / kTileKeys;
-  part.end_tile = part.first < part.end ? (high + kTileKeys - 1) / kTileKeys : 0;
-  return part;
+  return {read, first, end - first, low / kTileKeys, (high + kTileKeys - 1) / kTileKeys};
 }
 
-// The keys of a tile that an entry sees, as bits.
-inline uint64_t visible_keys(const Plan& plan, const Part& part, int64_t entry, int64_t tile) {
-  const int64_t start = tile * kTileKeys;
+// The keys of a tile that a row sees, as bits.
+inline uint64_t visible_keys(const Plan& plan, const Part& part, int64_t row, int64_t tile) {
+  const int64_t start = tile * kTileKeys, entry = part.entry(row);
   if (part.read.first_word >= 0) {
     const int64_t words = (part.read.num_keys + kTileKeys - 1) / kTileKeys;
-    return plan.words[part.read.first_word + (entry - part.read.first_row) * words + tile];
+    return plan.words[part.read.first_word + (row - part.read.first_row) * words + tile];
   }
   int64_t low = plan.low[entry] - start, high = plan.high[entry] - start;
   low = low < 0 ? 0 : low;
@@ -129,7 +115,7 @@ HANDFUL_TARGET inline void pack_tiles(const Unit& unit, const Part& part, int64_
 }
 
 inline const Elements::Type* query_at(const Unit& unit, const Part& part, int64_t stacked) {
-  const int64_t row = unit.plan.rows[part.first + stacked / unit.group], head = stacked % unit.group;
+  const int64_t row = part.first_row + stacked / unit.group, head = stacked % unit.group;
   const int64_t at = row * unit.call.q_stride + (unit.kv_head * unit.group + head) * unit.call.head_dim;
   return static_cast<const Elements::Type*>(unit.call.q) + at;
 }
@@ -140,30 +126,26 @@ HANDFUL_TARGET inline void prefetch_queries(const Unit& unit, const Part& part, 
       _mm_prefetch(reinterpret_cast<const char*>(query_at(unit, part, i) + done), _MM_HINT_T0);
 }
 
-// A chunk of stacked rows (entry by entry, in each its query heads) from stacked row `first`, through some tiles.
+// A chunk of stacked rows (row by row, in each its query heads) from stacked row `first`, through some tiles.
 HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, int64_t first, int64_t first_tile,
                                         int64_t end_tile) {
   const Shape& shape = unit.shape;
-  const int64_t left = (part.end - part.first) * unit.group - first;
+  const int64_t left = part.num_rows * unit.group - first;
   const int count = static_cast<int>(left < kChunkRows ? left : kChunkRows);
   prefetch_queries(unit, part, first + count, first + (left < 2 * kChunkRows ? left : 2 * kChunkRows));
   uint32_t* q = unit.packed + unit.most_tiles * tile_lanes(shape);
-  State states[kChunkRows];
-  int64_t entries[kChunkRows];
-  for (int i = 0; i < count; ++i) {
-    const int64_t head = (first + i) % unit.group, entry = part.first + (first + i) / unit.group;
-    entries[i] = entry;
-    states[i] = unit.state(unit.plan.rows[entry], head);
-    pack_query(shape, query_at(unit, part, first + i), q + i * shape.q_steps);
-  }
+  for (int i = 0; i < count; ++i) pack_query(shape, query_at(unit, part, first + i), q + i * shape.q_steps);
+  const States states = unit.states.from(shape, (part.first_row - unit.first_row) * unit.group + first);
   for (int64_t tile = first_tile; tile < end_tile; ++tile) {
     const PackedTile keys = packed_tile(unit, part, first_tile, tile);
-    uint64_t words[kChunkRows];
-    for (int i = 0; i < count; ++i)
-      words[i] = i && entries[i] == entries[i - 1] ? words[i - 1] : visible_keys(unit.plan, part, entries[i], tile);
+    uint64_t words[kChunkRows] = {};
+    for (int i = 0; i < count; ++i) {
+      const bool same_row = i && (first + i) % unit.group;
+      words[i] = same_row ? words[i - 1] : visible_keys(unit.plan, part, part.first_row + (first + i) / unit.group, tile);
+    }
     for (int i = 0; i < count; i += kBlockRows) {
       const int rows = count - i < kBlockRows ? count - i : kBlockRows;
-      attend_tile(rows, shape, keys, q + i * shape.q_steps, words + i, states + i);
+      attend_tile(rows, shape, keys, q + i * shape.q_steps, words + i, states.from(shape, i));
     }
   }
 }
@@ -173,9 +155,8 @@ HANDFUL_TARGET inline void write_out(const Unit& unit) {
   Elements::Type* out = static_cast<Elements::Type*>(unit.call.out);
   for (int64_t row = unit.first_row; row < unit.end_row; ++row)
     for (int64_t head = 0; head < unit.group; ++head) {
-      const State state = unit.state(row, head);
-      const float total = _mm512_reduce_add_ps(_mm512_loadu_ps(state.sums(shape)));
-      const __m512 factor = _mm512_set1_ps(1.0f / total);
+      const States state = unit.states.from(shape, (row - unit.first_row) * unit.group + head);
+      const __m512 factor = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(_mm512_loadu_ps(state.sums)));
       Elements::Type* to = out + (row * unit.call.num_heads + unit.kv_head * unit.group + head) * shape.head_dim;
       for (int done = 0; done < shape.head_dim; done += kLanes)
         Elements::store(to + done, _mm512_mul_ps(_mm512_loadu_ps(state.out + done), factor), shape.head_dim - done);
@@ -183,12 +164,13 @@ HANDFUL_TARGET inline void write_out(const Unit& unit) {
 }
 
 HANDFUL_TARGET void run_unit(const Unit& unit) {
-  const int64_t num_states = (unit.end_row - unit.first_row) * unit.group;
-  std::memset(unit.states, 0, static_cast<size_t>(num_states * state_floats(unit.shape)) * sizeof(float));
-  for (int64_t i = 0; i < num_states; ++i) State{unit.states + i * state_floats(unit.shape)}.top(unit.shape) = kLowest;
+  const size_t num_states = static_cast<size_t>(unit.num_states());
+  std::memset(unit.states.out, 0, num_states * unit.shape.padded_dim * sizeof(float));
+  std::memset(unit.states.sums, 0, num_states * kLanes * sizeof(float));
+  for (size_t i = 0; i < num_states; ++i) unit.states.tops[i] = kLowest;
   for (int64_t number = 0; number < unit.plan.num_reads; ++number) {
     const Part part = part_of(unit, unit.plan.reads[number]);
-    const int64_t stacked = (part.end - part.first) * unit.group;
+    const int64_t stacked = part.num_rows * unit.group;
     for (int64_t tile = part.first_tile; tile < part.end_tile; tile += unit.most_tiles) {
       const int64_t end = tile + unit.most_tiles < part.end_tile ? tile + unit.most_tiles : part.end_tile;
       pack_tiles(unit, part, tile, end);
@@ -214,21 +196,27 @@ inline int64_t rows_of_a_unit(const Plan& plan, const Call& call) {
   return (size + group - 1) / group;
 }
 
+inline Shape shape_of(const Call& call) {
+  const int head_dim = static_cast<int>(call.head_dim), num_vectors = (head_dim + kLanes - 1) / kLanes;
+  const int steps = (head_dim + Elements::kPerLane - 1) / Elements::kPerLane;
+  const float scale_log2 = static_cast<float>(call.scale * 1.4426950408889634);
+  return {head_dim, num_vectors, num_vectors * kLanes, rounded_up(steps, kProductSteps), scale_log2};
+}
+
 // A step's attention in one layer. Returns 0, or 1 when there was no memory for it.
 inline int attend_step(const Plan& plan, const Call& call) {
-  const int head_dim = static_cast<int>(call.head_dim), num_vectors = (head_dim + kLanes - 1) / kLanes;
-  const Shape shape{head_dim, num_vectors, num_vectors * kLanes,
-                    (head_dim + Elements::kPerLane - 1) / Elements::kPerLane,
-                    static_cast<float>(call.scale * 1.4426950408889634)};
+  const Shape shape = shape_of(call);
   const int64_t group = call.num_heads / call.num_kv_heads, size = rows_of_a_unit(plan, call);
   const int64_t num_units = (plan.num_tokens + size - 1) / size * call.num_kv_heads;
   const int64_t tile_bytes = tile_lanes(shape) * 4, fitting = kPackedBytes / tile_bytes;
-  const int64_t most_tiles = fitting > 1 ? fitting : 1;
-  const int64_t state_bytes = size * group * state_floats(shape) * 4;
+  const int64_t most_tiles = fitting > 1 ? fitting : 1, num_states = size * group;
+  const int64_t out_floats = num_states * shape.padded_dim, sum_floats = num_states * kLanes;
+  const int64_t state_bytes = (num_states * state_floats(shape) + kLanes) / kLanes * kLanes * 4;
   const int64_t bytes = state_bytes + most_tiles * tile_bytes + int64_t{kChunkRows} * shape.q_steps * 4;
   int failed = 0;
 #pragma omp parallel num_threads(static_cast<int>(call.num_threads))
   {
+    const TileUnit tile_unit;
 #pragma omp for schedule(static)
     for (int64_t token = 0; token < plan.num_tokens; ++token) store_new(plan, call, token);
 #pragma omp for schedule(dynamic, 1) nowait
@@ -239,9 +227,10 @@ inline int attend_step(const Plan& plan, const Call& call) {
         continue;
       }
       const int64_t first = number / call.num_kv_heads * size, end = first + size;
+      float* floats = reinterpret_cast<float*>(scratch.memory);
+      const States states{floats, floats + out_floats, floats + out_floats + sum_floats};
       run_unit(Unit{plan, call, shape, number % call.num_kv_heads, first, end < plan.num_tokens ? end : plan.num_tokens,
-                    group, most_tiles, reinterpret_cast<float*>(scratch.memory),
-                    reinterpret_cast<uint32_t*>(scratch.memory + state_bytes)});
+                    group, most_tiles, states, reinterpret_cast<uint32_t*>(scratch.memory + state_bytes)});
     }
   }
   return failed;

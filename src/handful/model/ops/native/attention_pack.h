@@ -1,6 +1,8 @@
 // Packing: 64 keys and values, gathered from the slots of a KV memory, into the order that attention_tile.h reads.
 #pragma once
 
+#include "attention_shape.h"
+
 namespace {
 
 HANDFUL_TARGET inline int64_t packed_key_lanes(const Shape& shape) { return int64_t{shape.q_steps} * kTileKeys; }
@@ -73,6 +75,7 @@ HANDFUL_TARGET inline void pack_keys(const Shape& shape, const Source& from, int
   }
 }
 
+// Values missing from the last product are zeros, since a probability of 0 times whatever lies there may be NaN.
 HANDFUL_TARGET inline void pack_values(const Shape& shape, const Source& from, int num_keys, uint32_t* to) {
   for (int key = 0; key < num_keys; key += Elements::kPerLane, to += shape.padded_dim) {
     prefetch_rows(shape, from, key + num_keys, Elements::kPerLane);
@@ -84,6 +87,9 @@ HANDFUL_TARGET inline void pack_values(const Shape& shape, const Source& from, i
       _mm512_storeu_si512(to + done, Elements::zip(first + done, second ? second + done : nullptr, count));
     }
   }
+  const int steps = (num_keys + Elements::kPerLane - 1) / Elements::kPerLane;
+  const int missing = rounded_up(steps, kProductSteps) - steps;
+  std::memset(to, 0, static_cast<size_t>(missing) * shape.padded_dim * sizeof(uint32_t));
 }
 
 HANDFUL_TARGET inline void pack_query(const Shape& shape, const Elements::Type* from, uint32_t* to) {

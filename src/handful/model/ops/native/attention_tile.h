@@ -1,49 +1,15 @@
-// The arithmetic: a few query rows against one tile of 64 packed keys. Included by attention_kernel.h, once for each
-// element type (`Elements`, `HANDFUL_TARGET`), so everything is in an unnamed namespace.
-//
-// Packed, all in 32-bit lanes of `kPerLane` elements (so that one loop serves both types):
-//   keys    [steps over head_dim][64 keys]              scores of 16 keys grow in one register
-//   values  [steps over the keys][head_dim, padded]     outputs of 16 dimensions grow in one register
-//   q, p    [row][steps]                                broadcast lane by lane
-// A kernel for AMX would put its own packing (rows of 64 bytes: 16 x 32 bfloat16 pairs) and its own `score_block` and
-// `value_block` here and leave the rest as it is. There is none yet, since there was no such processor to test it on.
+// The arithmetic with AVX-512: a few query rows against one tile of 64 packed keys.
 #pragma once
+
+#include "attention_shape.h"
 
 namespace {
 
-using handful::kTileKeys;
+constexpr int kBlockRows = 6;    // 6 rows x 4 vectors of sums: 24 of 32 registers
+constexpr int kProductSteps = 1;  // lanes of q, keys and values are taken one by one
 
-constexpr int kBlockRows = 6;     // 6 rows x 4 vectors of sums: 24 of 32 registers
-constexpr int kLanes = 16;
-constexpr float kLowest = -1e30f;  // stands for "no score yet"; finite, so that differences of it are no NaN
-
-// Shapes that stay the same for a whole call.
-struct Shape {
-  int head_dim, num_vectors, padded_dim;  // padded_dim = 16 * num_vectors >= head_dim
-  int q_steps;                            // lanes of a query or key
-  float scale_log2;                       // the scores' scale, times log2(e)
-};
-
-struct PackedTile {
-  const uint32_t* keys;
-  const uint32_t* values;
-  int num_keys;
-};
-
-// The running softmax of a row and head, in one piece of memory: sums of p * v, then of p by lane, then the maximum.
-struct State {
-  float* out;
-  HANDFUL_TARGET float* sums(const Shape& shape) const { return out + shape.padded_dim; }
-  HANDFUL_TARGET float& top(const Shape& shape) const { return out[shape.padded_dim + kLanes]; }
-};
-
-HANDFUL_TARGET inline int64_t state_floats(const Shape& shape) { return shape.padded_dim + 2 * kLanes; }
-
-// 2^x for x <= 0; far below, 0.
-HANDFUL_TARGET inline __m512 exp2_negative(__m512 x) {
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  return _mm512_scalef_ps(Elements::exp2_fraction(_mm512_sub_ps(x, whole)), whole);
-}
+// What a thread needs before its tiles: nothing.
+struct TileUnit {};
 
 // scores[r][0 .. 16 C) = q . k, unscaled.
 template <int R, int C>
@@ -66,11 +32,12 @@ HANDFUL_TARGET inline void score_block(const Shape& shape, const uint32_t* q, co
 // out[r] = out[r] * shrink[r] + p[r] . v, for C vectors of dimensions from `first`.
 template <int R, int C>
 HANDFUL_TARGET inline void value_block(const Shape& shape, const PackedTile& tile, int first, const uint32_t* p,
-                                       const float* shrink, const State* states) {
+                                       const float* shrink, const States& states) {
+  float* out = states.out + first;
   __m512 sum[R][C];
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < C; ++c)
-      sum[r][c] = _mm512_mul_ps(_mm512_loadu_ps(states[r].out + first + c * kLanes), _mm512_set1_ps(shrink[r]));
+      sum[r][c] = _mm512_mul_ps(_mm512_loadu_ps(out + r * shape.padded_dim + c * kLanes), _mm512_set1_ps(shrink[r]));
   const int steps = (tile.num_keys + Elements::kPerLane - 1) / Elements::kPerLane;
   const uint32_t* values = tile.values + first;
   for (int step = 0; step < steps; ++step) {
@@ -82,7 +49,7 @@ HANDFUL_TARGET inline void value_block(const Shape& shape, const PackedTile& til
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < C; ++c) _mm512_storeu_ps(states[r].out + first + c * kLanes, sum[r][c]);
+    for (int c = 0; c < C; ++c) _mm512_storeu_ps(out + r * shape.padded_dim + c * kLanes, sum[r][c]);
 }
 
 // Score c of a row; what the row doesn't see is `kLowest`.
@@ -96,15 +63,15 @@ HANDFUL_TARGET inline __m512 visible_score(const float* scores, uint64_t word, i
 // Raise each row's maximum to this tile's; `shrink` is what sums so far are to be multiplied by.
 template <int R, int C, bool Masked>
 HANDFUL_TARGET inline void raise_tops(const Shape& shape, const float* scores, const uint64_t* words,
-                                      const State* states, float* shrink) {
+                                      const States& states, float* shrink) {
   alignas(64) float before[kLanes] = {}, after[kLanes] = {};
   for (int r = 0; r < R; ++r) {
     __m512 most = visible_score<Masked>(scores + r * kTileKeys, words[r], 0);
     for (int c = 1; c < C; ++c) most = _mm512_max_ps(most, visible_score<Masked>(scores + r * kTileKeys, words[r], c));
-    before[r] = states[r].top(shape);
+    before[r] = states.tops[r];
     const float top = _mm512_reduce_max_ps(most) * shape.scale_log2;
     after[r] = top > before[r] ? top : before[r];
-    states[r].top(shape) = after[r];
+    states.tops[r] = after[r];
   }
   _mm512_store_ps(shrink, exp2_negative(_mm512_sub_ps(_mm512_load_ps(before), _mm512_load_ps(after))));
 }
@@ -112,10 +79,10 @@ HANDFUL_TARGET inline void raise_tops(const Shape& shape, const float* scores, c
 // Scores become probabilities (against the running maximum) in the elements' type; their sums grow in float32.
 template <int R, int C, bool Masked>
 HANDFUL_TARGET inline void softmax_block(const Shape& shape, const float* scores, const uint64_t* words,
-                                         const State* states, const float* shrink, uint32_t* p) {
+                                         const States& states, const float* shrink, uint32_t* p) {
   const __m512 scale = _mm512_set1_ps(shape.scale_log2);
   for (int r = 0; r < R; ++r) {
-    const __m512 top = _mm512_set1_ps(states[r].top(shape));
+    const __m512 top = _mm512_set1_ps(states.tops[r]);
     __m512 e[C + 1];
     for (int c = 0; c < C; ++c) {
       const __m512 score = _mm512_load_ps(scores + r * kTileKeys + c * kLanes);
@@ -123,7 +90,7 @@ HANDFUL_TARGET inline void softmax_block(const Shape& shape, const float* scores
       if (Masked) e[c] = _mm512_maskz_mov_ps(static_cast<__mmask16>(words[r] >> (c * kLanes)), e[c]);
     }
     e[C] = _mm512_setzero_ps();
-    float* sums = states[r].sums(shape);
+    float* sums = states.sums + r * kLanes;
     __m512 total = e[0];
     for (int c = 1; c < C; ++c) total = _mm512_add_ps(total, e[c]);
     _mm512_storeu_ps(sums, _mm512_fmadd_ps(_mm512_loadu_ps(sums), _mm512_set1_ps(shrink[r]), total));
@@ -134,7 +101,7 @@ HANDFUL_TARGET inline void softmax_block(const Shape& shape, const float* scores
 
 template <int R>
 HANDFUL_TARGET inline void add_values(const Shape& shape, const PackedTile& tile, const uint32_t* p,
-                                      const float* shrink, const State* states) {
+                                      const float* shrink, const States& states) {
   // As few passes as possible, of nearly equal width: 5 vectors are 3 + 2.
   int passes = (shape.num_vectors + 3) / 4;
   for (int first = 0; passes > 0; --passes) {
@@ -151,7 +118,7 @@ HANDFUL_TARGET inline void add_values(const Shape& shape, const PackedTile& tile
 
 template <int R, int C, bool Masked>
 HANDFUL_TARGET inline void attend_rows(const Shape& shape, const PackedTile& tile, const uint32_t* q,
-                                       const uint64_t* words, const State* states) {
+                                       const uint64_t* words, const States& states) {
   alignas(64) float scores[R * kTileKeys];
   alignas(64) uint32_t p[R * kTileKeys];
   alignas(64) float shrink[kLanes];
@@ -164,7 +131,7 @@ HANDFUL_TARGET inline void attend_rows(const Shape& shape, const PackedTile& til
 // R rows (each with its word of visible keys) against a tile: their running softmax goes on.
 template <int R>
 HANDFUL_TARGET void attend_tile(const Shape& shape, const PackedTile& tile, const uint32_t* q, const uint64_t* words,
-                                const State* states) {
+                                const States& states) {
   uint64_t all = ~uint64_t{0}, any = 0;
   for (int r = 0; r < R; ++r) all &= words[r], any |= words[r];
   if (!any) return;
@@ -178,7 +145,7 @@ HANDFUL_TARGET void attend_tile(const Shape& shape, const PackedTile& tile, cons
 }
 
 HANDFUL_TARGET inline void attend_tile(int num_rows, const Shape& shape, const PackedTile& tile, const uint32_t* q,
-                                       const uint64_t* words, const State* states) {
+                                       const uint64_t* words, const States& states) {
   switch (num_rows) {
     case 6: return attend_tile<6>(shape, tile, q, words, states);
     case 5: return attend_tile<5>(shape, tile, q, words, states);

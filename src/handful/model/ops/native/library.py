@@ -15,8 +15,8 @@ import torch
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 1  # what features.cpp says
-AVX512, AVX512_BF16, AVX512_VNNI = 1, 2, 4
+INTERFACE = 2  # what features.cpp says
+AVX512, AVX512_BF16, AVX512_VNNI, AMX = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
