@@ -1,4 +1,4 @@
-"""Which models there are: the embedded one, those in the caches, and some to try; each with what it costs.
+"""Which models there are: the embedded ones, those in the caches, and some to try; each with what it costs.
 
 Invariant: listing never downloads, converts or loads a model.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from handful.config import Settings
 from handful.errors import HandfulError
-from handful.model import default
+from handful.model import default, default_embeddings
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.source import DEFAULT_NAME, ModelFiles
 from handful.model.source_cache import read_marker
@@ -81,7 +81,7 @@ _SUGGESTED = (
 
 
 def list_models(settings: Settings) -> list[CatalogEntry]:
-    """The default model first, then what is in handful's and the Hub's caches, then suggestions that aren't."""
+    """The embedded models first, then what is in handful's and the Hub's caches, then suggestions that aren't."""
     cached = {entry.name: entry for entry in (*_converted(settings), *_in_hub_cache())}
     suggested = [
         CatalogEntry(
@@ -95,7 +95,12 @@ def list_models(settings: Settings) -> list[CatalogEntry]:
         for name, architecture, num_parameters, context_length, megabytes in _SUGGESTED
         if name.lower() not in {cached_name.lower() for cached_name in cached}
     ]
-    return [_default(settings), *sorted(cached.values(), key=lambda entry: entry.name.lower()), *suggested]
+    return [
+        _default(settings),
+        _default_embeddings(settings),
+        *sorted(cached.values(), key=lambda entry: entry.name.lower()),
+        *suggested,
+    ]
 
 
 def describe(files: ModelFiles) -> ModelDescription:
@@ -132,6 +137,22 @@ def _default(settings: Settings) -> CatalogEntry:
         context_length=8192,
         download_bytes=default.DEFAULT.wheel_bytes,
         revision=f"sha256:{default.DEFAULT.gguf_sha256}" if ready else "",
+        folder=folder if ready else None,
+    )
+
+
+def _default_embeddings(settings: Settings) -> CatalogEntry:
+    encoder = default_embeddings.DEFAULT_EMBEDDINGS
+    ready = default_embeddings.is_default_embeddings_ready(settings)
+    folder = default_embeddings.default_embeddings_folder(settings)
+    return CatalogEntry(
+        name=encoder.name,
+        is_cached=ready,
+        architecture="bert",
+        num_parameters=encoder.num_parameters,
+        context_length=encoder.max_tokens,
+        download_bytes=encoder.wheel_bytes,
+        revision=encoder.revision if ready else "",
         folder=folder if ready else None,
     )
 

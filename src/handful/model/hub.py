@@ -20,11 +20,21 @@ _TEXTS = (
     "vocab.json",
     "merges.txt",
     "tokenizer.model",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "target.spm",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "[0-9]_*/config.json",
+    "[0-9]_*/model.safetensors",
     "chat_template.jinja",
 )
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 _PYTORCH = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
-_SUBFOLDERS = "*/*"
+_SUBFOLDERS = ("[!0-9]*/*", "[0-9][!_]*/*")  # but for a sentence encoder's own, `1_Pooling`
 _MAIN = "main"
 
 
@@ -57,7 +67,7 @@ def _snapshot(name: str, revision: str, patterns: tuple[str, ...], local_only: b
         name,
         revision=revision,
         allow_patterns=list(patterns),
-        ignore_patterns=[_SUBFOLDERS],
+        ignore_patterns=list(_SUBFOLDERS),
         local_files_only=local_only,
         library_name="handful",
     )

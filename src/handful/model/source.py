@@ -1,7 +1,8 @@
 """From a model's name to a local folder with its weights, config and tokenizer.
 
-A name is `default`, a folder, a `.gguf` file, or a Hub id (`EleutherAI/gpt-neo-125m`), tried in this order. Nothing is
-fetched for a name that isn't a well-formed Hub id, and all files of a Hub model are of one commit.
+A name is `default` or `default-embeddings`, a folder, a `.gguf` file, or a Hub id (`EleutherAI/gpt-neo-125m`), tried
+in this order. Nothing is fetched for a name that isn't a well-formed Hub id, and all files of a Hub model are of one
+commit.
 """
 
 import hashlib
@@ -11,13 +12,14 @@ from pathlib import Path
 
 from handful.config import Settings
 from handful.errors import InvalidParameterError, NotFoundError
-from handful.model import default
+from handful.model import default, default_embeddings
 from handful.model.gguf_convert import FORMAT, convert_gguf
 from handful.model.hub import fetch
 from handful.model.source_cache import made_folder, read_marker
 from handful.model.source_progress import progress_bar
 
 DEFAULT_NAME = "default"
+EMBEDDINGS_NAMES = default_embeddings.DEFAULT_EMBEDDINGS.names
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", re.ASCII)
 _MAX_NAME_CHARACTERS = 4096
@@ -41,13 +43,15 @@ def resolve(name: str, *, revision: str | None = None, settings: Settings, local
     InvalidParameterError, and UserError when the disk is full.
     """
     _check_name(name)
-    is_hub_id = name != DEFAULT_NAME and _local_path(name) is None and is_hub_name(name)
+    is_hub_id = name not in (DEFAULT_NAME, EMBEDDINGS_NAMES[0]) and _local_path(name) is None and is_hub_name(name)
     if revision is not None and not is_hub_id:
         raise InvalidParameterError(
             "revision", f"is for models of the Hub, and {name!r} isn't one.", fix="Leave it out."
         )
     if name == DEFAULT_NAME:
         return _default(settings, local_only)
+    if name in EMBEDDINGS_NAMES and revision is None:
+        return _default_embeddings(name, settings, local_only)
     if (path := _local_path(name)) is not None:
         return _gguf(name, path, settings) if path.is_file() else ModelFiles(name, path.resolve(), str(path), "")
     if not is_hub_id:
@@ -86,6 +90,13 @@ def _default(settings: Settings, local_only: bool) -> ModelFiles:
         raise NotFoundError("The default model isn't here yet.", fix="Get it with: handful models pull default")
     folder = default.ensure_default(settings)
     return _made_files(DEFAULT_NAME, folder)
+
+
+def _default_embeddings(name: str, settings: Settings, local_only: bool) -> ModelFiles:
+    if local_only and not default_embeddings.is_default_embeddings_ready(settings):
+        fix = f"Get it with: handful models pull {EMBEDDINGS_NAMES[0]}"
+        raise NotFoundError("The default model for representations isn't here yet.", fix=fix)
+    return _made_files(name, default_embeddings.ensure_default_embeddings(settings))
 
 
 def _gguf(name: str, path: Path, settings: Settings) -> ModelFiles:

@@ -61,7 +61,8 @@ def _make(folder: Path, made_from: dict[str, Any], make: Callable[[Path], None])
     partial.mkdir()
     try:
         make(partial)
-        sizes = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        sizes = {path.relative_to(partial).as_posix(): path.stat().st_size for path in files}
         write_json(partial / MARKER, {"made_from": made_from, "file_bytes": sizes})
         _sync(partial)
         if folder.exists():  # made by another version, or damaged

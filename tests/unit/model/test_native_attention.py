@@ -41,7 +41,7 @@ def _threads() -> Iterator[None]:
 
 @dataclass
 class OneRead:
-    """Neighbouring rows of the step, and slots; `visible` `[rows, keys]`, told to the kernel as bits or as intervals."""
+    """Neighbouring rows of the step, and slots; `visible` `[rows, keys]`, told the kernel as bits or as intervals."""
 
     rows: NDArray[np.int64]
     slots: NDArray[np.int64]

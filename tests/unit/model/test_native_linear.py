@@ -1,4 +1,4 @@
-"""int8 products against their definition: integers exact, everything fused to them near float64."""
+"""The native products against their definition: integers exact, everything fused to them near float64."""
 
 import pytest
 import torch
@@ -7,25 +7,45 @@ from torch import Tensor
 
 from handful.model.ops import linear_int8
 from handful.model.ops.activation import activate
-from handful.model.ops.linear import make_linear
-from handful.model.ops.linear_int8 import NativeInt8, PlainInt8, SharedInt8, make_int8, pack, quantise_symmetric, smooth
+from handful.model.ops.linear import NativeLinear, PlainLinear, can_tile, make_linear
+from handful.model.ops.linear_int8 import NativeInt8, PlainInt8, make_int8, pack, quantise_symmetric, smooth
 from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
+from handful.model.ops.native.panels import Columns, pack_panels
 from handful.model.ops.norm import Normalise
 from handful.model.precision import has_int8_products
-from handful.model.spec import Activation
+from handful.model.spec import Activation, Norm
 
 needs_native = pytest.mark.skipif(
-    not can_multiply(), reason="the native library isn't built here, or this processor has no AVX512-VNNI"
+    not can_multiply(torch.int8), reason="the native library isn't built here, or this processor has no AVX512-VNNI"
 )
 needs_bytes = pytest.mark.skipif(
     not has_int8_products(torch.device("cpu")), reason="this processor has neither AVX512-VNNI nor AMX"
 )
+needs_tiles = pytest.mark.skipif(
+    not can_multiply(torch.bfloat16), reason="the native library isn't built here, or this processor has no AMX"
+)
+
+
+class WithoutTiles(NativeInt8):
+    """The product of AVX-512 VNNI where AMX would be taken."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        norm: Normalise | None = None,
+    ) -> None:
+        self._product = NativeProduct(pack(weight, bias, activation, gated, norm), tiles=False)
+
+
 KINDS = [
     pytest.param(PlainInt8, marks=needs_bytes),
     pytest.param(NativeInt8, marks=needs_native),
-    pytest.param(SharedInt8, marks=needs_native),
+    pytest.param(WithoutTiles, marks=needs_native),
 ]
-Kind = type[PlainInt8] | type[NativeInt8] | type[SharedInt8]
+Kind = type[PlainInt8] | type[NativeInt8] | type[WithoutTiles]
 ROWS = [1, 2, 3, 4, 7, 8, 13, 14, 15, 29, 253, 300]
 ACTIVATIONS: list[Activation | None] = [None, "gelu", "gelu_tanh", "relu", "silu"]
 
@@ -153,7 +173,7 @@ def test_rows_may_lie_apart_and_there_may_be_none(kind: Kind) -> None:
 def test_every_kernel_gives_the_same_bits(num_in: int, num_out: int, gated: bool) -> None:
     arguments = (random(num_out, num_in, scale=0.1), random(num_out, seed=1), "silu", gated)
     x = random(77, num_in, seed=2).bfloat16()
-    assert torch.equal(NativeInt8(*arguments)(x), SharedInt8(*arguments)(x))  # type: ignore[arg-type]
+    assert torch.equal(NativeInt8(*arguments)(x), WithoutTiles(*arguments)(x))  # type: ignore[arg-type]
 
 
 def test_smoothing_changes_no_product() -> None:
@@ -185,12 +205,8 @@ def test_wrong_tensors_are_refused_before_a_pointer_leaves() -> None:
     for residual in (random(3, 32), random(3, 33).bfloat16(), random(33, 3).t()):
         with pytest.raises(ValueError, match="residual"):
             product.linear(random(3, 70), residual)
-    with pytest.raises(ValueError, match="sums"):
-        product.finish(torch.zeros(3, 33, dtype=torch.int32), torch.zeros(3), torch.float32, None)
-    with pytest.raises(ValueError, match="scales"):
-        product.finish(torch.zeros(3, 64, dtype=torch.int32), torch.zeros(2), torch.float32, None)
-    with pytest.raises(ValueError, match="byte of zero"):
-        product.quantise(random(3, 70), 7)
+    with pytest.raises(ValueError, match="results are"):
+        product.linear(random(3, 70), dtype=torch.float16)
 
 
 @needs_native
@@ -199,19 +215,66 @@ def test_a_weight_whose_sums_could_overflow_is_refused() -> None:
         make_int8(torch.zeros(1, MAX_DEPTH + 1))
 
 
-@needs_native
-def test_where_there_is_amx_the_kernel_is_chosen_by_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_int8, "has_amx", lambda: True)
-    for ours, kind in ((1.0, NativeInt8), (3.0, SharedInt8)):
-        linear_int8._faster.cache_clear()
-        seconds = {NativeInt8: ours, SharedInt8: 2.0}
-        monkeypatch.setattr(linear_int8, "_best_seconds", lambda made, x, s=seconds: s[type(made)])
-        assert isinstance(make_int8(random(33, 70)), kind)
-    linear_int8._faster.cache_clear()
-
-
 @needs_bytes
 def test_without_the_library_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_int8, "can_multiply", lambda: False)
-    monkeypatch.setattr(linear_int8, "can_finish", lambda: False)
+    monkeypatch.setattr(linear_int8, "can_multiply", lambda dtype: False)
     assert isinstance(make_int8(random(33, 70)), PlainInt8)
+
+
+def halves(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    return random(*shape, seed=seed, scale=scale).bfloat16()
+
+
+@needs_tiles
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize(("num_in", "num_out"), [(64, 32), (33, 50), (1, 1), (130, 98)])
+@pytest.mark.parametrize(("activation", "gated"), [(None, False), ("gelu_tanh", False), ("silu", True)])
+def test_the_product_of_tiles_is_the_float32_one_rounded_once(
+    rows: int, num_in: int, num_out: int, activation: Activation | None, gated: bool
+) -> None:
+    if gated and num_out % 2:
+        return
+    weight, bias, x = halves(num_out, num_in, scale=0.2), halves(num_out, seed=1), halves(rows, num_in, seed=2)
+    residual = halves(rows, num_out // 2 if gated else num_out, seed=3)
+    wide = PlainLinear(weight.float(), bias.float(), activation, gated)(x.float(), residual.float())
+    found = NativeLinear(weight, bias, activation, gated)(x, residual)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), wide, atol=2e-3, rtol=2.0**-8)
+
+
+@needs_tiles
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_the_norm_in_front_of_tiles_is_rounded_once(norm: Norm) -> None:
+    weight, x = halves(40, 70, scale=0.2), halves(11, 70, seed=1, scale=3.0) + 1.0
+    shift = halves(70, seed=3) if norm == "layer" else None
+    made = Normalise(norm, 1e-5, 70, halves(70, seed=2), shift)
+    wanted = PlainLinear(weight.float())(made(x).float())
+    assert torch.allclose(NativeLinear(weight, norm=made)(x).float(), wanted, atol=2e-2, rtol=2.0**-7)
+
+
+@needs_tiles
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_of_tiles_does_not_depend_on_the_others(threads: int) -> None:
+    torch.set_num_threads(threads)
+    linear, x = NativeLinear(halves(97, 1600, scale=0.2), halves(97, seed=1), "gelu_tanh"), halves(600, 1600, seed=2)
+    x[13, 5] = torch.nan
+    together = linear(x)
+    assert together[13].isnan().all()
+    for start, stop in ((0, 1), (5, 12), (253, 282), (599, 600)):
+        assert torch.equal(linear(x[start:stop]), together[start:stop])
+
+
+@needs_tiles
+def test_bfloat16_takes_tiles_and_float32_never_does() -> None:
+    assert isinstance(make_linear(halves(33, 48)), NativeLinear)
+    assert not can_tile(random(33, 48))
+
+
+@needs_tiles
+def test_results_may_be_wider_than_the_rows() -> None:
+    weight, x = halves(50, 70), halves(20, 70, seed=1)
+    columns = Columns(torch.ones(50), torch.zeros(50, dtype=torch.int32), None)
+    product = NativeProduct(pack_panels(weight, columns, None, False, None))
+    wide = product.linear(x, dtype=torch.float32)
+    assert torch.allclose(wide, x.float() @ weight.float().t(), atol=1e-4)
+    assert torch.equal(wide.bfloat16(), product.linear(x))

@@ -3,9 +3,10 @@
     y = residual + activation(norm(x) W^T + b)
     gated: y = residual + activation(g) * u, where [g, u] = norm(x) W^T + b
 
-`make_linear` is the seam for other kernels: weights are packed once, at load. oneDNN's packed product is faster than
-`F.linear` at every batch size that was measured, 1 to 1024 rows, in bfloat16 and float32 (docs/log.md); it is a private
-operator of torch, so its absence is handled. int8 lives in linear_int8.py.
+`make_linear` is the seam for kernels: weights are packed once, at load. In bfloat16 the native product runs where there
+is AMX. Elsewhere oneDNN's packed product does: it is faster than `F.linear` at every batch size that was measured, 1 to
+1024 rows, in bfloat16 and float32 (docs/log.md); a private operator of torch, so its absence is handled. int8 lives in
+linear_int8.py.
 """
 
 from typing import Protocol
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
+from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
+from handful.model.ops.native.panels import Columns, pack_panels
 from handful.model.ops.norm import Normalise
 from handful.model.spec import Activation
 
@@ -82,6 +85,30 @@ class PackedLinear:
         return out if residual is None else out.add_(residual)
 
 
+class NativeLinear:
+    """The native product in bfloat16 on AMX: norm before, everything behind it fused, sums finished in float32."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        norm: Normalise | None = None,
+    ) -> None:
+        columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32), bias)
+        self._product = NativeProduct(pack_panels(weight, columns, activation, gated, norm))
+
+    def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
+        return self._product.linear(x, residual)
+
+
+def can_tile(weight: Tensor) -> bool:
+    """Whether the native product in bfloat16 takes this weight here."""
+    fits = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and weight.shape[1] <= MAX_DEPTH
+    return fits and can_multiply(weight.dtype)
+
+
 def can_pack(weight: Tensor) -> bool:
     """Whether oneDNN's packed product takes this weight here."""
     if weight.device.type != "cpu" or not torch._C._has_mkldnn:
@@ -108,5 +135,5 @@ def make_linear(
     """
     if gated and activation is None:
         raise ValueError("a gate needs an activation")
-    kind = PackedLinear if can_pack(weight) else PlainLinear
+    kind = NativeLinear if can_tile(weight) else PackedLinear if can_pack(weight) else PlainLinear
     return kind(weight, bias, activation, gated, norm)

@@ -3,37 +3,24 @@
     W ~ scale_w[out] * q_w,  norm(x) ~ scale_x[row] * q_x,  both symmetric in [-127, 127]
     y = residual + activation(scale_x scale_w (q_x . q_w) + b)
 
-Three kernels compute the same sums: `PlainInt8` in torch alone (the oracle, and the path where the native library is
-missing), `NativeInt8` (AVX-512 VNNI, everything fused), and `SharedInt8` (oneDNN's product between native quantising
-and finishing; it uses AMX where there is AMX). `make_int8` chooses; where AMX gives a choice, by measuring once.
+Two kernels compute the same sums: `PlainInt8` in torch alone (the oracle, and the path where the native library is
+missing) and `NativeInt8` (AMX or AVX-512 VNNI, everything fused).
 
 A row with NaN or infinity in it gives NaN in the whole row; other rows don't see it.
 """
-
-import time
-from functools import cache
 
 import torch
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
 from handful.model.ops.linear import Linear
-from handful.model.ops.native.linear import (
-    DEPTH,
-    MAX_DEPTH,
-    PANEL,
-    ZERO_BYTE,
-    NativeProduct,
-    PackedWeights,
-    can_finish,
-    can_multiply,
-)
+from handful.model.ops.native.linear import MAX_DEPTH, ZERO_BYTE, NativeProduct, PackedWeights, can_multiply
+from handful.model.ops.native.panels import Columns, pack_panels
 from handful.model.ops.norm import Normalise
 from handful.model.spec import Activation
 
 SMALLEST = 2.0**-100  # a row without anything larger counts as zeros
 SMOOTHING = 0.7  # a of `smooth`: the least error of 0.3, 0.5, 0.7 and 0.85 on SmolLM2-135M (docs/log.md)
-MEASURED_ROWS = 256
 
 
 def quantise_symmetric(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +70,7 @@ def _wide_norm(norm: Normalise, x: Tensor) -> Tensor:
 
 
 class NativeInt8:
-    """AVX-512 VNNI: activations quantised once, multiplied and finished in one pass."""
+    """AMX or AVX-512 VNNI: activations quantised once, multiplied and finished in one pass."""
 
     def __init__(
         self,
@@ -99,57 +86,13 @@ class NativeInt8:
         return self._product.linear(x, residual)
 
 
-class SharedInt8:
-    """torch's own int8 product, quantised before and finished behind by native code."""
-
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-    ) -> None:
-        packed = pack(weight, bias, activation, gated, norm)
-        self._product = NativeProduct(packed)
-        self._weight = packed.panels.transpose(1, 2).reshape(-1, self._product.padded_in).contiguous()
-
-    def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
-        quantised, scales = self._product.quantise(x, 0)
-        return self._product.finish(torch._int_mm(quantised, self._weight.t()), scales, x.dtype, residual)
-
-
 def pack(
     weight: Tensor, bias: Tensor | None, activation: Activation | None, gated: bool, norm: Normalise | None
 ) -> PackedWeights:
     """Quantise a weight `[out, in]` (gated: gate above up) and lay it out in panels. See `PackedWeights`."""
     quantised, scales = quantise_symmetric(weight)
-    depth = -(-weight.shape[1] // DEPTH) * DEPTH
-    rows = torch.zeros((weight.shape[0], depth), dtype=torch.int8)
-    rows[:, : weight.shape[1]] = quantised
-    rows = _in_panels(rows, gated)
-    panels = rows.view(-1, PANEL, depth // 4, 4).transpose(1, 2).contiguous()
-    return PackedWeights(
-        panels=panels,
-        scales=_in_panels(scales, gated),
-        offsets=(rows.sum(dim=1, dtype=torch.int32) * -ZERO_BYTE).to(torch.int32),
-        bias=_in_panels(torch.zeros(weight.shape[0]) if bias is None else bias.float(), gated),
-        num_in=weight.shape[1],
-        num_out=weight.shape[0] // 2 if gated else weight.shape[0],
-        activation=activation,
-        gated=gated,
-        norm=norm,
-    )
-
-
-def _in_panels(rows: Tensor, gated: bool) -> Tensor:
-    """Pad rows `[out, ...]` with zeros to whole panels; gated: 16 of the gate, 16 of up, and so on."""
-    halves = 2 if gated else 1
-    width = PANEL // halves
-    split = rows.view(halves, rows.shape[0] // halves, *rows.shape[1:])
-    padded = rows.new_zeros((halves, -(-split.shape[1] // width) * width, *rows.shape[1:]))
-    padded[:, : split.shape[1]] = split
-    return padded.view(halves, -1, width, *rows.shape[1:]).transpose(0, 1).reshape(-1, *rows.shape[1:]).contiguous()
+    offsets = quantised.sum(dim=1, dtype=torch.int32) * -ZERO_BYTE
+    return pack_panels(quantised, Columns(scales, offsets.to(torch.int32), bias), activation, gated, norm)
 
 
 def can_quantise(weight: Tensor) -> bool:
@@ -190,32 +133,5 @@ def make_int8(
         raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
     if largest is not None and norm is not None:
         weight, norm = smooth(weight, norm, largest)
-    kind: type[PlainInt8] | type[NativeInt8] | type[SharedInt8] = PlainInt8
-    if can_multiply():
-        kind = _faster(weight.shape[0], weight.shape[1]) if has_amx() else NativeInt8
-    elif can_finish():
-        kind = SharedInt8
+    kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
     return kind(weight, bias, activation, gated, norm)
-
-
-def has_amx() -> bool:
-    """Whether oneDNN may multiply bytes in tiles, which the native kernel doesn't."""
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)  # a private name of torch: absent means unknown, so no
-    return bool(probe()) if probe is not None else False
-
-
-@cache
-def _faster(num_out: int, num_in: int) -> type[NativeInt8] | type[SharedInt8]:
-    """The faster of both on this shape, by their best of five runs: a few milliseconds, once for each shape."""
-    weight, x = torch.ones(num_out, num_in), torch.ones((MEASURED_ROWS, num_in), dtype=torch.bfloat16)
-    ours, shared = _best_seconds(NativeInt8(weight), x), _best_seconds(SharedInt8(weight), x)
-    return NativeInt8 if ours <= shared else SharedInt8
-
-
-def _best_seconds(linear: Linear, x: Tensor) -> float:
-    found = []
-    for _ in range(5):
-        start = time.perf_counter()
-        linear(x)
-        found.append(time.perf_counter() - start)
-    return min(found)

@@ -1,7 +1,7 @@
-"""The native int8 product behind checked Python: activations in, finished results out.
+"""The native products behind checked Python: activations in, finished results out.
 
-Dtypes, shapes and contiguity are checked before a pointer leaves Python: a wrong tensor is an error of this program
-(ValueError), never a read beyond it.
+int8 runs on AMX or AVX-512 VNNI, bfloat16 on AMX. Dtypes, shapes and contiguity are checked before a pointer leaves
+Python: a wrong tensor is an error of this program (ValueError), never a read beyond it.
 """
 
 import ctypes
@@ -11,46 +11,49 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.library import AVX512, AVX512_VNNI, library
+from handful.model.ops.native.library import AMX, AVX512, AVX512_VNNI, library
 from handful.model.ops.norm import Normalise
 
 PANEL = 32
 DEPTH = 64
 MAX_DEPTH = 65_536  # 255 * 127 * 65,536 still fits into 32 bits
 ZERO_BYTE = 128  # of activations without a sign, which is what VNNI multiplies
+_TILE_ROWS = 16
 
 _ACTIVATIONS = {None: 0, "gelu": 1, "gelu_tanh": 2, "relu": 3, "silu": 4}
 _NORMS = {"layer": 1, "rms": 2}
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
+_WEIGHT_TYPES = {torch.bfloat16: 1, torch.int8: 2}
 
 
 class _Layer(ctypes.Structure):
-    """`Int8Linear` of linear_int8.h."""
+    """`Layer` of linear.h."""
 
     _fields_ = (
-        ("panels", ctypes.c_void_p),
-        ("scales", ctypes.c_void_p),
-        ("offsets", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("norm_weight", ctypes.c_void_p),
-        ("norm_bias", ctypes.c_void_p),
-        ("num_in", ctypes.c_int64),
-        ("padded_in", ctypes.c_int64),
-        ("num_out", ctypes.c_int64),
-        ("activation", ctypes.c_int32),
-        ("gated", ctypes.c_int32),
-        ("norm", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("panels", "scales", "offsets", "bias", "norm_weight", "norm_bias")),
+        *((name, ctypes.c_int64) for name in ("num_in", "padded_in", "num_out")),
+        *((name, ctypes.c_int32) for name in ("type", "activation", "gated", "norm")),
         ("norm_eps", ctypes.c_float),
+    )
+
+
+class _Call(ctypes.Structure):
+    """`LinearCall` of linear.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("x", "residual", "out", "packed", "scales")),
+        *((name, ctypes.c_int64) for name in ("rows", "stride")),
+        *((name, ctypes.c_int32) for name in ("type", "out_type", "threads", "tiles")),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedWeights:
-    """A layer's int8 weights in the order of the kernel, and what is fused to its product.
+    """A layer's weights in the order of the kernels, and what is fused to its product.
 
-    panels    `[P, padded in / 4, 32, 4]` int8
-    scales    `[32 P]` float32, of the weight's rows; bias `[32 P]` float32
-    offsets   `[32 P]` int32: -128 times the row's sum
+    panels    `[P, padded in / n, 32, n]`: int8 with n = 4, or bfloat16 with n = 2 (32 bits of a column together)
+    scales    `[32 P]` float32, of the weight's rows (int8); bias `[32 P]` float32
+    offsets   `[32 P]` int32: -128 times the row's sum (int8)
     num_in    columns of x; num_out columns of the result (gated: half of the product's)
     """
 
@@ -66,98 +69,56 @@ class PackedWeights:
 
 
 class NativeProduct:
-    """A packed layer that was checked once: what the three functions of the library do with it."""
+    """A packed layer that was checked once, and its product. `tiles=False` keeps to VNNI."""
 
-    def __init__(self, weights: PackedWeights) -> None:
+    def __init__(self, weights: PackedWeights, *, tiles: bool = True) -> None:
         check(weights)
         found = library()
-        if found is None or not found.has(AVX512):
-            raise RuntimeError("the native kernels aren't there: ask can_multiply() or can_finish() first")
+        if found is None or not can_multiply(weights.panels.dtype):
+            raise RuntimeError("the native kernels aren't there: ask can_multiply() first")
         _declare(found.functions)
-        self._functions = found.functions
+        self._function = found.functions.handful_linear
         self.num_in, self.num_out = weights.num_in, weights.num_out
-        self.padded_in = weights.panels.shape[1] * 4
-        self._columns = weights.panels.shape[0] * PANEL
+        self.padded_in = weights.panels.shape[1] * weights.panels.shape[3]
+        self._tiles = int(tiles and found.has(AMX))
+        self._row_bytes = self.padded_in * weights.panels.dtype.itemsize
         norm_weight, norm_bias = _padded_norm(weights.norm, self.padded_in)
         self._kept = (weights, norm_weight, norm_bias)  # the memory that `_layer` points to
-        layer = _Layer(
-            weights.panels.data_ptr(),
-            weights.scales.data_ptr(),
-            weights.offsets.data_ptr(),
-            weights.bias.data_ptr(),
-            norm_weight.data_ptr(),
-            norm_bias.data_ptr(),
+        arrays = (weights.panels, weights.scales, weights.offsets, weights.bias, norm_weight, norm_bias)
+        self._layer = _Layer(
+            *(array.data_ptr() for array in arrays),
             weights.num_in,
             self.padded_in,
             weights.num_out,
+            _WEIGHT_TYPES[weights.panels.dtype],
             _ACTIVATIONS[weights.activation],
             int(weights.gated),
             0 if weights.norm is None else _NORMS[weights.norm.kind],
             0.0 if weights.norm is None else weights.norm.eps,
         )
-        self._layer, self._address = layer, ctypes.addressof(layer)
+        self._address = ctypes.addressof(self._layer)
 
-    def linear(self, x: Tensor, residual: Tensor | None) -> Tensor:
-        """All of it: x `[N, in]` in float32 or bfloat16 -> `[N, out]` in the same dtype, added to `residual`."""
+    def linear(self, x: Tensor, residual: Tensor | None = None, *, dtype: torch.dtype | None = None) -> Tensor:
+        """x `[N, in]` in float32 or bfloat16 -> `[N, out]` in `dtype` (x's, if None), added to `residual`."""
         x = self._checked_input(x)
-        rows, dtype = x.shape[0], x.dtype
-        out = self._output(rows, dtype, residual)
-        bytes_ = torch.empty(rows * self.padded_in, dtype=torch.uint8)
+        out = self._output(x.shape[0], dtype or x.dtype, residual)
+        rows = -(-x.shape[0] // _TILE_ROWS) * _TILE_ROWS
+        packed = torch.empty(rows * self._row_bytes, dtype=torch.uint8)
         scales = torch.empty(rows)
-        self._functions.handful_linear_int8(
-            self._address,
+        call = _Call(
             x.data_ptr(),
-            rows,
-            x.stride(0) * dtype.itemsize,
-            _TYPES[dtype],
             None if residual is None else residual.data_ptr(),
             out.data_ptr(),
-            bytes_.data_ptr(),
+            packed.data_ptr(),
             scales.data_ptr(),
-            torch.get_num_threads(),
-        )
-        return out
-
-    def quantise(self, x: Tensor, zero_byte: int) -> tuple[Tensor, Tensor]:
-        """Activations, normed if the layer norms, as int8 `[N, padded in]` (zero_byte 0) or uint8 (128), and scales."""
-        if zero_byte not in (0, ZERO_BYTE):
-            raise ValueError(f"the byte of zero is 0 or {ZERO_BYTE}, not {zero_byte}")
-        x = self._checked_input(x)
-        rows = x.shape[0]
-        found = torch.empty((rows, self.padded_in), dtype=torch.uint8 if zero_byte else torch.int8)
-        scales = torch.empty(rows)
-        self._functions.handful_quantise_int8(
-            self._address,
-            x.data_ptr(),
-            rows,
+            x.shape[0],
             x.stride(0) * x.dtype.itemsize,
             _TYPES[x.dtype],
-            zero_byte,
-            found.data_ptr(),
-            scales.data_ptr(),
+            _TYPES[out.dtype],
             torch.get_num_threads(),
+            self._tiles,
         )
-        return found, scales
-
-    def finish(self, sums: Tensor, scales: Tensor, dtype: torch.dtype, residual: Tensor | None) -> Tensor:
-        """Another library's sums `[N, whole panels]` int32 of signed activations -> `[N, out]`."""
-        if sums.dtype != torch.int32 or sums.dim() != 2 or sums.shape[1] != self._columns or not sums.is_contiguous():
-            raise ValueError(f"sums must be [N, {self._columns}] int32 without gaps, not {_shown(sums)}")
-        if scales.dtype != torch.float32 or scales.shape != sums.shape[:1] or not scales.is_contiguous():
-            raise ValueError(f"{sums.shape[0]} rows need as many float32 scales, not {_shown(scales)}")
-        if dtype not in _TYPES:
-            raise ValueError(f"results are float32 or bfloat16, not {dtype}")
-        out = self._output(sums.shape[0], dtype, residual)
-        self._functions.handful_finish_int8(
-            self._address,
-            sums.data_ptr(),
-            scales.data_ptr(),
-            sums.shape[0],
-            _TYPES[dtype],
-            None if residual is None else residual.data_ptr(),
-            out.data_ptr(),
-            torch.get_num_threads(),
-        )
+        self._function(self._address, ctypes.addressof(call))
         return out
 
     def _checked_input(self, x: Tensor) -> Tensor:
@@ -166,6 +127,8 @@ class NativeProduct:
         return x if x.stride(1) == 1 else x.contiguous()
 
     def _output(self, rows: int, dtype: torch.dtype, residual: Tensor | None) -> Tensor:
+        if dtype not in _TYPES:
+            raise ValueError(f"results are float32 or bfloat16, not {dtype}")
         out = torch.empty((rows, self.num_out), dtype=dtype)
         if residual is not None and (
             residual.shape != out.shape or residual.dtype != dtype or not residual.is_contiguous()
@@ -174,24 +137,19 @@ class NativeProduct:
         return out
 
 
-def can_multiply() -> bool:
-    """Whether the native product runs here."""
+def can_multiply(dtype: torch.dtype) -> bool:
+    """Whether the native product with weights of this type runs here: int8 or bfloat16."""
     found = library()
-    return found is not None and found.has(AVX512 | AVX512_VNNI)
-
-
-def can_finish() -> bool:
-    """Whether quantising and finishing run here, with another library's product between."""
-    found = library()
-    return found is not None and found.has(AVX512)
+    needed = {torch.int8: AVX512 | AVX512_VNNI, torch.bfloat16: AMX}
+    return found is not None and dtype in needed and found.has(needed[dtype])
 
 
 def check(weights: PackedWeights) -> None:
     """Everything the kernel relies on. Raises ValueError."""
-    panels, num_out = weights.panels, weights.num_out
-    if panels.dtype != torch.int8 or panels.dim() != 4 or panels.shape[2:] != (PANEL, 4) or not panels.is_contiguous():
-        raise ValueError(f"panels must be [P, K / 4, {PANEL}, 4] int8 without gaps, not {_shown(panels)}")
-    depth, columns = panels.shape[1] * 4, panels.shape[0] * PANEL
+    panels, num_out, together = weights.panels, weights.num_out, 4 // weights.panels.dtype.itemsize
+    if panels.dtype not in _WEIGHT_TYPES or panels.shape[2:] != (PANEL, together) or not panels.is_contiguous():
+        raise ValueError(f"panels must be [P, K / n, {PANEL}, n] int8 or bfloat16 without gaps, not {_shown(panels)}")
+    depth, columns = panels.shape[1] * together, panels.shape[0] * PANEL
     if depth % DEPTH or not 0 < weights.num_in <= depth <= MAX_DEPTH:
         raise ValueError(f"{weights.num_in} inputs don't fit {depth}, a multiple of {DEPTH}, at most {MAX_DEPTH}")
     per_panel = PANEL // 2 if weights.gated else PANEL
@@ -219,16 +177,8 @@ def _padded_norm(norm: Normalise | None, padded_in: int) -> tuple[Tensor, Tensor
 
 @cache
 def _declare(functions: ctypes.CDLL) -> None:
-    """The C signatures, once: ctypes then takes plain integers as pointers."""
-    pointer, size, flag = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
-    signatures = {
-        "handful_linear_int8": [pointer, pointer, size, size, flag, pointer, pointer, pointer, pointer, flag],
-        "handful_quantise_int8": [pointer, pointer, size, size, flag, flag, pointer, pointer, flag],
-        "handful_finish_int8": [pointer, pointer, pointer, size, flag, pointer, pointer, flag],
-    }
-    for name, arguments in signatures.items():
-        function = getattr(functions, name)
-        function.argtypes, function.restype = arguments, None
+    """The C signature, once: ctypes then takes plain integers as pointers."""
+    functions.handful_linear.argtypes, functions.handful_linear.restype = [ctypes.c_void_p] * 2, None
 
 
 def _shown(x: Tensor) -> str:

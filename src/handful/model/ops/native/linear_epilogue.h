@@ -1,10 +1,10 @@
-// From 32-bit sums to results: scale, bias, activation, gate, rounding. AVX-512.
+// From sums to results: scale, bias, activation, gate, rounding. AVX-512.
 #pragma once
 
 #include <immintrin.h>
 
 #include "handful.h"
-#include "linear_int8.h"
+#include "linear.h"
 
 namespace handful {
 
@@ -93,17 +93,23 @@ HANDFUL_AVX512 inline void store16(__m512 x, const Output& to, int64_t at, int64
   _mm512_mask_storeu_ps(to.out + at * 4, real, x);
 }
 
+// 16 sums of a row of a panel, with their scale and bias: whole numbers of an int8 product, or those of bfloat16.
+HANDFUL_AVX512 inline __m512 scaled16(const Layer& layer, int64_t column, const int32_t* sums, float row_scale) {
+  const __m512 x = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums));
+  const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(row_scale), _mm512_loadu_ps(layer.scales + column));
+  return _mm512_fmadd_ps(x, scale, _mm512_loadu_ps(layer.bias + column));
+}
+
+HANDFUL_AVX512 inline __m512 scaled16(const Layer& layer, int64_t column, const float* sums, float) {
+  return _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(layer.bias + column));
+}
+
 // One row of one panel: its 32 sums -> scale, bias, activation, gate, residual -> results.
-HANDFUL_AVX512 inline void finish(const Int8Linear& layer, int64_t row, int64_t panel, const int32_t* sums,
-                                  float row_scale, const Output& to) {
+template <class Sum>
+HANDFUL_AVX512 inline void finish(const Layer& layer, int64_t row, int64_t panel, const Sum* sums, float row_scale,
+                                  const Output& to) {
   const int64_t at = panel * kPanel;
-  const __m512 scale = _mm512_set1_ps(row_scale);
-  const __m512 first = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums));
-  const __m512 second = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums + 16));
-  const __m512 first_scale = _mm512_mul_ps(scale, _mm512_loadu_ps(layer.scales + at));
-  const __m512 second_scale = _mm512_mul_ps(scale, _mm512_loadu_ps(layer.scales + at + 16));
-  const __m512 x = _mm512_fmadd_ps(first, first_scale, _mm512_loadu_ps(layer.bias + at));
-  const __m512 y = _mm512_fmadd_ps(second, second_scale, _mm512_loadu_ps(layer.bias + at + 16));
+  const __m512 x = scaled16(layer, at, sums, row_scale), y = scaled16(layer, at + 16, sums + 16, row_scale);
   const int64_t start = row * layer.num_out, column = layer.gated ? panel * 16 : at;
   const int64_t left = layer.num_out - column;
   if (layer.gated) {

@@ -1,17 +1,17 @@
-// Rows of activations, normed if the layer asks for it, to bytes with one scale a row:
-// byte = zero_byte + round(x / scale), scale = max |x| / 127.
+// Rows of activations, normed if the layer asks for it, as they are multiplied: rounded to bfloat16, or as bytes with
+// one scale a row: byte = zero_byte + round(x / scale), scale = max |x| / 127.
 //
-// A row of zeros (nothing above 2^-100) has scale 0. A row with NaN or infinity in it has scale NaN, so that all its
+// Bytes: a row of zeros (nothing above 2^-100) has scale 0. A row with NaN or infinity in it has scale NaN, so that all its
 // results are NaN and no other row's are touched.
 
 #include <immintrin.h>
 
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "handful.h"
-#include "linear_int8.h"
+#include "linear.h"
+#include "linear_epilogue.h"
 
 namespace handful {
 namespace {
@@ -26,7 +26,7 @@ HANDFUL_AVX512 inline __m512 load16(const char* x, int64_t i, __mmask16 real, in
   return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
-HANDFUL_AVX512 void normalise(const Int8Linear& layer, float* x) {
+HANDFUL_AVX512 void normalise(const Layer& layer, float* x) {
   const float count = static_cast<float>(layer.in);
   __m512 mean = _mm512_setzero_ps();
   if (layer.norm == kLayerNorm) {
@@ -60,42 +60,43 @@ HANDFUL_AVX512 float largest(const float* x, int64_t size) {
   return value;
 }
 
-}  // namespace
-
-HANDFUL_AVX512 float quantise_row(const Int8Linear& layer, const Input& input, int64_t row, int32_t zero_byte,
-                                  float* scratch, uint8_t* bytes) {
-  const char* x = input.x + row * input.stride;
-  for (int64_t i = 0; i < layer.padded_in; i += 16) {
-    _mm512_storeu_ps(scratch + i, load16(x, i, real16(layer.in - i), input.type));
-  }
-  if (layer.norm != kNoNorm) normalise(layer, scratch);
-  const float top = largest(scratch, layer.padded_in);
+HANDFUL_AVX512 float quantise(const Layer& layer, const float* x, int32_t zero_byte, char* to, int64_t step) {
+  const float top = largest(x, layer.padded_in);
   const bool used = std::isfinite(top) && top > kSmallest;
   const __mmask16 all = used ? 0xffff : 0;
   const __m512 inverse = _mm512_set1_ps(used ? 127.0f / top : 0.0f);
   const __m512i zero = _mm512_set1_epi32(zero_byte);
   for (int64_t i = 0; i < layer.padded_in; i += 16) {
-    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(all, scratch + i), inverse));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + i), _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero)));
+    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(all, x + i), inverse));
+    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i / 64 * step + i % 64), bytes);
   }
   if (!std::isfinite(top)) return std::numeric_limits<float>::quiet_NaN();
   return used ? top / 127.0f : 0.0f;
 }
 
-}  // namespace handful
-
-// x [rows][in] -> bytes [rows][padded_in] and scales [rows], for a product of another library.
-HANDFUL_API void handful_quantise_int8(const handful::Int8Linear* layer, const char* x, int64_t rows, int64_t stride,
-                                       int32_t type, int32_t zero_byte, uint8_t* bytes, float* scales,
-                                       int32_t threads) {
-  using namespace handful;
-  const Input input{x, rows, stride, type};
-#pragma omp parallel num_threads(threads) if (rows * layer->in > 16384)
-  {
-    std::vector<float> scratch(layer->padded_in);
-#pragma omp for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-      scales[r] = quantise_row(*layer, input, r, zero_byte, scratch.data(), bytes + r * layer->padded_in);
-    }
+HANDFUL_AVX512 void narrow(const Layer& layer, const float* x, char* to, int64_t step) {
+  for (int64_t i = 0; i < layer.padded_in; i += 16) {
+    char* at = to + i / 32 * step + i % 32 * 2;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), to_bfloat16(_mm512_loadu_ps(x + i)));
   }
 }
+
+}  // namespace
+
+HANDFUL_AVX512 void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row,
+                                float* scratch) {
+  const char* x = call.x + row * call.stride;
+  for (int64_t i = 0; i < layer.padded_in; i += 16) {
+    _mm512_storeu_ps(scratch + i, load16(x, i, real16(layer.in - i), call.type));
+  }
+  if (layer.norm != kNoNorm) normalise(layer, scratch);
+  char* to = call.packed + order.start(row, layer.row_bytes());
+  if (layer.type == kInt8) {
+    call.scales[row] = quantise(layer, scratch, order.zero_byte, to, order.step());
+  } else {
+    narrow(layer, scratch, to, order.step());
+  }
+}
+
+}  // namespace handful

@@ -5,14 +5,13 @@
 // come free. A row's sums are exact integers, so they depend neither on other rows nor on the tiling.
 
 #include <immintrin.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "handful.h"
+#include "linear.h"
 #include "linear_epilogue.h"
-#include "linear_int8.h"
 
 namespace handful {
 namespace {
@@ -20,12 +19,8 @@ namespace {
 constexpr int kMaxRows = 14;
 constexpr int64_t kBlockBytes = 384 * 1024, kBlockRows = 252;
 
-int64_t num_panels(const Int8Linear& layer) {
-  return layer.gated ? (layer.num_out + 15) / 16 : (layer.num_out + kPanel - 1) / kPanel;
-}
-
 struct Product {
-  const Int8Linear& layer;
+  const Layer& layer;
   const uint8_t* x;     // [rows][padded_in]
   const float* scales;  // [rows]
   Output to;
@@ -33,9 +28,9 @@ struct Product {
 
 template <int ROWS, int PANELS>
 HANDFUL_AVX512_VNNI void tile(const Product& p, int64_t row, int64_t panel, const char* ahead) {
-  const Int8Linear& layer = p.layer;
+  const Layer& layer = p.layer;
   const int64_t depth = layer.padded_in, panel_bytes = depth * kPanel;
-  const int8_t* weights = layer.panels + panel * panel_bytes;
+  const char* weights = layer.panels + panel * panel_bytes;
   const uint8_t* x = p.x + row * depth;
   __m512i sums[ROWS][PANELS * 2];
 #pragma GCC unroll 8
@@ -88,7 +83,7 @@ template <int PANELS>
 void columns(const Product& p, int64_t first_row, int64_t end_row, int64_t panel, int64_t num_tiles) {
   const int64_t rows = end_row - first_row;
   const int64_t half = p.layer.padded_in * kPanel / 2;
-  const char* next = reinterpret_cast<const char*>(p.layer.panels) + (panel + PANELS) * half * 2;
+  const char* next = p.layer.panels + (panel + PANELS) * half * 2;
   for (int64_t t = 0; t < num_tiles; t++) {
     const int64_t from = first_row + rows * t / num_tiles, to = first_row + rows * (t + 1) / num_tiles;
     kTiles<PANELS>[to - from](p, from, panel, t < 2 ? next + t * half : next);
@@ -117,28 +112,19 @@ void block(const Product& p, int64_t first_row, int64_t end_row, int64_t panel, 
 }
 
 }  // namespace
-}  // namespace handful
 
-// x [rows][in], `stride` bytes from row to row -> out [rows][num_out], both of `type`; residual (or null) like out.
-// bytes [rows][padded_in] and scales [rows] are room to work in.
-HANDFUL_API void handful_linear_int8(const handful::Int8Linear* layer, const char* x, int64_t rows, int64_t stride,
-                                     int32_t type, const char* residual, char* out, uint8_t* bytes, float* scales,
-                                     int32_t threads) {
-  using namespace handful;
-  const Input input{x, rows, stride, type};
-  if (rows == 0) return;
-  const Product p{*layer, bytes, scales, {out, residual, type}};
-  const int64_t panels = num_panels(*layer), depth = layer->padded_in;
-  const int64_t block_rows = std::min<int64_t>(kBlockBytes / depth, kBlockRows);
+void multiply_vnni(const Layer& layer, const LinearCall& call) {
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(call.packed);
+  const Product p{layer, bytes, call.scales, {call.out, call.residual, call.out_type}};
+  const int64_t panels = layer.num_panels(), rows = call.rows;
+  const int64_t block_rows = std::min<int64_t>(kBlockBytes / layer.padded_in, kBlockRows);
   const int64_t row_blocks = (rows + block_rows - 1) / block_rows;
-  const int64_t groups = std::min<int64_t>(panels, threads * 4);
-#pragma omp parallel num_threads(threads) if (row_blocks * groups > 1)
+  const int64_t groups = std::min<int64_t>(panels, call.threads * 4);
+#pragma omp parallel num_threads(call.threads) if (row_blocks * groups > 1)
   {
-    std::vector<float> scratch(depth);
+    std::vector<float> scratch(layer.padded_in);
 #pragma omp for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-      scales[r] = quantise_row(*layer, input, r, kZeroByte, scratch.data(), bytes + r * depth);
-    }
+    for (int64_t r = 0; r < rows; r++) prepare_row(layer, call, {kZeroByte, false}, r, scratch.data());
 #pragma omp for schedule(dynamic, 1)
     for (int64_t task = 0; task < row_blocks * groups; task++) {
       const int64_t r = task % row_blocks, g = task / row_blocks;
@@ -147,14 +133,4 @@ HANDFUL_API void handful_linear_int8(const handful::Int8Linear* layer, const cha
   }
 }
 
-// Sums that another library made, [rows][whole panels] without offsets -> out [rows][num_out]; residual like out.
-HANDFUL_API void handful_finish_int8(const handful::Int8Linear* layer, const int32_t* sums, const float* scales,
-                                     int64_t rows, int32_t type, const char* residual, char* out, int32_t threads) {
-  using namespace handful;
-  const int64_t panels = num_panels(*layer);
-  const Output to{out, residual, type};
-#pragma omp parallel for schedule(static) num_threads(threads) if (rows * panels > 1024)
-  for (int64_t r = 0; r < rows; r++) {
-    for (int64_t n = 0; n < panels; n++) finish(*layer, r, n, sums + (r * panels + n) * kPanel, scales[r], to);
-  }
-}
+}  // namespace handful

@@ -1,0 +1,69 @@
+// Products with packed weights: what preparing rows, multiplying and finishing share. Layout and meaning: linear.py.
+#pragma once
+
+#include <cstdint>
+
+namespace handful {
+
+enum Activation : int32_t { kNone = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kSilu = 4 };
+enum Norm : int32_t { kNoNorm = 0, kLayerNorm = 1, kRmsNorm = 2 };
+enum Type : int32_t { kFloat32 = 0, kBFloat16 = 1, kInt8 = 2 };
+
+constexpr int64_t kPanel = 32;     // columns of a panel: two registers of 16; gated: 16 of the gate, then 16 of up
+constexpr int32_t kZeroByte = 128;  // what 0 is in activations without a sign, which is what VNNI multiplies
+
+inline int64_t type_bytes(int32_t type) { return type == kFloat32 ? 4 : type == kBFloat16 ? 2 : 1; }
+
+// One packed layer. Arrays by column are padded to whole panels, arrays by input to padded_in.
+struct Layer {
+  const char* panels;        // [panels][padded_in * bytes / 4][32][4 / bytes]
+  const float* scales;       // int8: of the weight's columns
+  const int32_t* offsets;    // int8: -128 * the column's sum: what the +128 of the activations adds, taken back
+  const float* bias;         // zeros where the layer has none
+  const float* norm_weight;  // null where there is no norm
+  const float* norm_bias;
+  int64_t in;
+  int64_t padded_in;  // a multiple of 64
+  int64_t num_out;    // columns of the result (gated: half of the product's)
+  int32_t type;       // of the weights: kInt8 or kBFloat16
+  int32_t activation;
+  int32_t gated;
+  int32_t norm;  // of the input, before it is quantised or rounded
+  float norm_eps;
+
+  int64_t row_bytes() const { return padded_in * type_bytes(type); }
+  int64_t num_panels() const { return gated ? (num_out + 15) / 16 : (num_out + kPanel - 1) / kPanel; }
+};
+
+// What one product reads and writes.
+struct LinearCall {
+  const char* x;         // [rows][in], `stride` bytes from row to row
+  const char* residual;  // null, or [rows][num_out] without gaps
+  char* out;             // [rows][num_out]
+  char* packed;          // room for the rows as they are multiplied: whole blocks of 16 rows of row_bytes
+  float* scales;         // int8: room for their scales
+  int64_t rows, stride;
+  int32_t type;      // of x
+  int32_t out_type;  // of out and residual
+  int32_t threads;
+  int32_t tiles;  // whether AMX may be used
+};
+
+// Where the 64-byte pieces of a packed row go: one behind the other, or in AMX's order, 16 rows by 64 bytes.
+struct RowOrder {
+  int32_t zero_byte;  // int8: what 0 becomes
+  bool in_tiles;
+
+  int64_t start(int64_t row, int64_t row_bytes) const {
+    return in_tiles ? row / 16 * 16 * row_bytes + row % 16 * 64 : row * row_bytes;
+  }
+  int64_t step() const { return in_tiles ? 16 * 64 : 64; }
+};
+
+// One row, normed if the layer norms, as the layer multiplies it; int8: with its scale. `scratch` holds padded_in floats.
+void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch);
+
+void multiply_vnni(const Layer& layer, const LinearCall& call);
+void multiply_amx(const Layer& layer, const LinearCall& call);
+
+}  // namespace handful
