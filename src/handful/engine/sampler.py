@@ -48,7 +48,7 @@ class Sampler:
         for row, (request, goal) in enumerate(zip(requests, goals, strict=True)):
             if _is_shaped(goal.parameters, len(request.output)):
                 self._shape(logits[row], request, goal.parameters)
-        tokens = logits.argmax(dim=-1).tolist()
+        tokens = _largest(logits)
         for row, (request, goal) in enumerate(zip(requests, goals, strict=True)):
             if goal.parameters.temperature > 0.0:
                 tokens[row] = self._draw(logits[row], request.id, goal)
@@ -85,6 +85,12 @@ class Sampler:
         if generator is None:
             generator = self._generators[request_id] = torch.Generator().manual_seed(goal.seed)
         return int(torch.multinomial(row.softmax(dim=-1), 1, generator=generator))
+
+
+def _largest(logits: Tensor) -> list[int]:
+    """The index of each row's largest value. On the processor NumPy finds it several times faster than torch."""
+    indices: list[int] = (logits.argmax(-1) if logits.is_cuda else logits.numpy().argmax(-1)).tolist()
+    return indices
 
 
 def _is_shaped(parameters: GenerationParameters, num_output_tokens: int) -> bool:

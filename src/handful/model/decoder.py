@@ -17,9 +17,9 @@ from torch import Tensor
 from handful.model.calibration import OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
 from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights, watch_layer
-from handful.model.ops.linear import Linear, make_linear
+from handful.model.ops.linear import Linear, make_head, make_linear
 from handful.model.ops.norm import Normalise
-from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate, rotation_at
+from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate_in_place, rotation_at
 from handful.model.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Ends:
     project_in: Linear | None
     final_norm: Normalise | None
     project_out: Linear | None
-    head: Linear
+    head: Callable[[Tensor], Tensor]
 
 
 class Decoder:
@@ -134,7 +134,7 @@ class Decoder:
         """Scores of every token of the vocabulary. `[M, d]` behind the final norm -> `[M, V]` float32."""
         ends = self._ends
         narrowed = normed if ends.project_out is None else ends.project_out(normed)
-        return ends.head(narrowed).float()
+        return ends.head(narrowed)
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         ends, offset = self._ends, self.spec.learned_positions
@@ -167,7 +167,7 @@ class Decoder:
         if layer.q_norm is not None and layer.k_norm is not None:
             qk = torch.cat((layer.q_norm(qk[:, :heads]), layer.k_norm(qk[:, heads:])), 1)
         if rotation is not None:
-            qk = rotate(qk, rotation)
+            qk = rotate_in_place(qk, rotation)
         return layer.attention_out(attend(number, qk[:, :heads], qk[:, heads:], v).flatten(1), x)
 
 
@@ -182,5 +182,5 @@ def _read_ends(reader: TensorReader) -> Ends:
         project_in=make_linear(reader.base("project_in")) if projected else None,
         final_norm=make_norm(reader, names.final_norm) if spec.final_norm else None,
         project_out=make_linear(reader.base("project_out")) if projected else None,
-        head=make_linear(head, reader.head_bias() if spec.head_bias else None),
+        head=make_head(head, reader.head_bias() if spec.head_bias else None),
     )

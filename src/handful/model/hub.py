@@ -30,6 +30,7 @@ _TEXTS = (
     "config_sentence_transformers.json",
     "[0-9]_*/config.json",
     "[0-9]_*/model.safetensors",
+    "[0-9]_*/pytorch_model.bin",
     "chat_template.jinja",
 )
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")

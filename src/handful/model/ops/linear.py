@@ -9,6 +9,7 @@ is AMX. Elsewhere oneDNN's packed product does: it is faster than `F.linear` at 
 linear_int8.py.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -102,6 +103,10 @@ class NativeLinear:
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
         return self._product.linear(x, residual)
 
+    def wide(self, x: Tensor) -> Tensor:
+        """The product in float32, as its sums are: `[N, in]` -> `[N, out]`."""
+        return self._product.linear(x, dtype=torch.float32)
+
 
 def can_tile(weight: Tensor) -> bool:
     """Whether the native product in bfloat16 takes this weight here."""
@@ -137,3 +142,9 @@ def make_linear(
         raise ValueError("a gate needs an activation")
     kind = NativeLinear if can_tile(weight) else PackedLinear if can_pack(weight) else PlainLinear
     return kind(weight, bias, activation, gated, norm)
+
+
+def make_head(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """The product that ends in logits: x `[M, in]` -> `[M, out]` float32, not rounded where the kernel allows it."""
+    linear = make_linear(weight, bias)
+    return linear.wide if isinstance(linear, NativeLinear) else lambda x: linear(x).float()

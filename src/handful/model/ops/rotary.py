@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from handful.model.ops.native.rotary import can_rotate, rotate_heads
 from handful.model.spec import LinearScaling, Llama3Scaling, Rotary, YarnScaling
 
 
@@ -81,3 +82,11 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     half = rotation.dims // 2
     swapped = torch.cat((x[..., half : rotation.dims], x[..., :half], x[..., rotation.dims :]), -1)
     return torch.addcmul(x * rotation.cos, swapped, rotation.sin)
+
+
+def rotate_in_place(x: Tensor, rotation: Rotation) -> Tensor:
+    """`rotate` for heads that nobody needs as they were: natively where it can be, and then without another tensor."""
+    if not can_rotate(x):
+        return rotate(x, rotation)
+    rotate_heads(x, rotation.cos, rotation.sin, rotation.dims)
+    return x

@@ -3,16 +3,15 @@
 
 #include <cstdint>
 
+#include "numbers.h"
+
 namespace handful {
 
 enum Activation : int32_t { kNone = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kSilu = 4 };
 enum Norm : int32_t { kNoNorm = 0, kLayerNorm = 1, kRmsNorm = 2 };
-enum Type : int32_t { kFloat32 = 0, kBFloat16 = 1, kInt8 = 2 };
 
 constexpr int64_t kPanel = 32;     // columns of a panel: two registers of 16; gated: 16 of the gate, then 16 of up
 constexpr int32_t kZeroByte = 128;  // what 0 is in activations without a sign, which is what VNNI multiplies
-
-inline int64_t type_bytes(int32_t type) { return type == kFloat32 ? 4 : type == kBFloat16 ? 2 : 1; }
 
 // One packed layer. Arrays by column are padded to whole panels, arrays by input to padded_in.
 struct Layer {

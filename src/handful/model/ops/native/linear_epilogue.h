@@ -5,6 +5,7 @@
 
 #include "handful.h"
 #include "linear.h"
+#include "numbers.h"
 
 namespace handful {
 
@@ -62,15 +63,6 @@ HANDFUL_AVX512 inline __m512 activate16(__m512 x, int32_t activation) {
   }
 }
 
-// Round to nearest even; NaN stays NaN.
-HANDFUL_AVX512 inline __m256i to_bfloat16(__m512 x) {
-  const __m512i bits = _mm512_castps_si512(x);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-  rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
-}
-
 // Where results go: [rows][num_out] without gaps, added to `residual` of the same shape and type if there is one.
 struct Output {
   char* out;
@@ -79,18 +71,11 @@ struct Output {
 };
 
 // 16 results to `at` (an index into the whole of the output); `left` columns are real, the rest is not written.
-HANDFUL_AVX512 inline void store16(__m512 x, const Output& to, int64_t at, int64_t left) {
-  const __mmask16 real = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-  if (to.type == kBFloat16) {
-    if (to.residual != nullptr) {
-      const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(real, to.residual + at * 2));
-      x = _mm512_add_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));
-    }
-    _mm256_mask_storeu_epi16(to.out + at * 2, real, to_bfloat16(x));
-    return;
-  }
-  if (to.residual != nullptr) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(real, to.residual + at * 4));
-  _mm512_mask_storeu_ps(to.out + at * 4, real, x);
+HANDFUL_AVX512 inline void put16(__m512 x, const Output& to, int64_t at, int64_t left) {
+  const __mmask16 real = first16(left);
+  const int64_t offset = at * type_bytes(to.type);
+  if (to.residual != nullptr) x = _mm512_add_ps(x, load16(to.residual + offset, real, to.type));
+  store16(to.out + offset, x, real, to.type);
 }
 
 // 16 sums of a row of a panel, with their scale and bias: whole numbers of an int8 product, or those of bfloat16.
@@ -113,11 +98,11 @@ HANDFUL_AVX512 inline void finish(const Layer& layer, int64_t row, int64_t panel
   const int64_t start = row * layer.num_out, column = layer.gated ? panel * 16 : at;
   const int64_t left = layer.num_out - column;
   if (layer.gated) {
-    store16(_mm512_mul_ps(activate16(x, layer.activation), y), to, start + column, left);
+    put16(_mm512_mul_ps(activate16(x, layer.activation), y), to, start + column, left);
     return;
   }
-  store16(activate16(x, layer.activation), to, start + column, left);
-  if (left > 16) store16(activate16(y, layer.activation), to, start + column + 16, left - 16);
+  put16(activate16(x, layer.activation), to, start + column, left);
+  if (left > 16) put16(activate16(y, layer.activation), to, start + column + 16, left - 16);
 }
 
 }  // namespace handful

@@ -11,20 +11,12 @@
 
 #include "handful.h"
 #include "linear.h"
-#include "linear_epilogue.h"
+#include "numbers.h"
 
 namespace handful {
 namespace {
 
 constexpr float kSmallest = 7.8886091e-31f;  // 2^-100; 127 / x overflows not far below
-
-inline __mmask16 real16(int64_t left) { return left >= 16 ? 0xffff : left <= 0 ? 0 : (1u << left) - 1; }
-
-HANDFUL_AVX512 inline __m512 load16(const char* x, int64_t i, __mmask16 real, int32_t type) {
-  if (type == kFloat32) return _mm512_maskz_loadu_ps(real, x + i * 4);
-  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(real, x + i * 2));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
-}
 
 HANDFUL_AVX512 void normalise(const Layer& layer, float* x) {
   const float count = static_cast<float>(layer.in);
@@ -36,7 +28,7 @@ HANDFUL_AVX512 void normalise(const Layer& layer, float* x) {
   }
   __m512 squares = _mm512_setzero_ps();
   for (int64_t i = 0; i < layer.in; i += 16) {
-    const __m512 away = _mm512_maskz_sub_ps(real16(layer.in - i), _mm512_loadu_ps(x + i), mean);
+    const __m512 away = _mm512_maskz_sub_ps(first16(layer.in - i), _mm512_loadu_ps(x + i), mean);
     squares = _mm512_fmadd_ps(away, away, squares);
   }
   const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares) / count + layer.norm_eps));
@@ -78,7 +70,7 @@ HANDFUL_AVX512 float quantise(const Layer& layer, const float* x, int32_t zero_b
 HANDFUL_AVX512 void narrow(const Layer& layer, const float* x, char* to, int64_t step) {
   for (int64_t i = 0; i < layer.padded_in; i += 16) {
     char* at = to + i / 32 * step + i % 32 * 2;
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), to_bfloat16(_mm512_loadu_ps(x + i)));
+    store16(at, _mm512_loadu_ps(x + i), 0xffff, kBFloat16);
   }
 }
 
@@ -88,7 +80,7 @@ HANDFUL_AVX512 void prepare_row(const Layer& layer, const LinearCall& call, RowO
                                 float* scratch) {
   const char* x = call.x + row * call.stride;
   for (int64_t i = 0; i < layer.padded_in; i += 16) {
-    _mm512_storeu_ps(scratch + i, load16(x, i, real16(layer.in - i), call.type));
+    _mm512_storeu_ps(scratch + i, load16(x + i * type_bytes(call.type), first16(layer.in - i), call.type));
   }
   if (layer.norm != kNoNorm) normalise(layer, scratch);
   char* to = call.packed + order.start(row, layer.row_bytes());
