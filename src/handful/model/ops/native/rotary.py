@@ -1,6 +1,7 @@
 """The native rotation behind checked Python: heads are turned where they lie."""
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -44,6 +45,9 @@ def rotate_heads(x: Tensor, cos: Tensor, sin: Tensor, dims: int) -> None:
 
 
 @cache
-def _function() -> ctypes._CFuncPtr | None:
+def _function() -> Callable[..., None] | None:
     found = library()
-    return found.functions.handful_rotate if found is not None and found.has(AVX512) else None
+    if found is None or not found.has(AVX512):
+        return None
+    function: Callable[..., None] = found.functions.handful_rotate
+    return function
