@@ -5,9 +5,11 @@ way is one error of handful's that says what to do.
 """
 
 import errno
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from handful.errors import CheckpointError, HandfulError, NotFoundError, NotReadyError
+from handful.model.download_progress import bar_class
 from handful.model.source_cache import disk_error
 
 _TEXTS = (
@@ -39,7 +41,18 @@ _SUBFOLDERS = ("[!0-9]*/*", "[0-9][!_]*/*")  # but for a sentence encoder's own,
 _MAIN = "main"
 
 
-def fetch(name: str, revision: str | None, *, local_only: bool) -> tuple[Path, str]:
+@dataclass(frozen=True, slots=True)
+class HubAccess:
+    """Whose token asks the Hub (None: HF_TOKEN or a saved one; False: none at all), and which cache keeps the files."""
+
+    token: str | bool | None = field(default=None, repr=False)
+    cache: Path | None = None
+
+
+_OWN = HubAccess()
+
+
+def fetch(name: str, revision: str | None, *, local_only: bool, access: HubAccess = _OWN) -> tuple[Path, str]:
     """The snapshot folder and the commit of the Hub model `name`, downloaded unless it is cached.
 
     `pytorch_model.bin` is only fetched where there is no safetensors file. Raises NotFoundError (no such model or
@@ -49,10 +62,10 @@ def fetch(name: str, revision: str | None, *, local_only: bool) -> tuple[Path, s
     from huggingface_hub.errors import HFValidationError
 
     try:
-        folder = _snapshot(name, revision or _MAIN, _TEXTS + _SAFETENSORS, local_only)
+        folder = _snapshot(name, revision or _MAIN, _TEXTS + _SAFETENSORS, local_only, access)
         if not _holds(folder, _SAFETENSORS):
             # By commit: what the branch is now may be another than a moment ago.
-            folder = _snapshot(name, folder.name, _TEXTS + _PYTORCH, local_only)
+            folder = _snapshot(name, folder.name, _TEXTS + _PYTORCH, local_only, access)
     except HFValidationError as problem:
         raise NotFoundError(f"{name!r} is not the name of a model: {problem}.", fix="Check the spelling.") from None
     except _failures() as problem:
@@ -61,7 +74,7 @@ def fetch(name: str, revision: str | None, *, local_only: bool) -> tuple[Path, s
     return folder, folder.name
 
 
-def _snapshot(name: str, revision: str, patterns: tuple[str, ...], local_only: bool) -> Path:
+def _snapshot(name: str, revision: str, patterns: tuple[str, ...], local_only: bool, access: HubAccess) -> Path:
     from huggingface_hub import snapshot_download
 
     found = snapshot_download(
@@ -70,7 +83,10 @@ def _snapshot(name: str, revision: str, patterns: tuple[str, ...], local_only: b
         allow_patterns=list(patterns),
         ignore_patterns=list(_SUBFOLDERS),
         local_files_only=local_only,
+        token=access.token,
+        cache_dir=access.cache,
         library_name="handful",
+        tqdm_class=bar_class(),
     )
     return Path(found)
 

@@ -15,8 +15,6 @@ using handful::Call;
 using handful::Plan;
 using handful::Read;
 
-constexpr int kChunkRows = 96;  // stacked rows, in whole blocks, that share a tile while it is in the first-level cache
-static_assert(kChunkRows % kBlockRows == 0, "a chunk is whole blocks");
 constexpr int64_t kPackedBytes = 384 * 1024;     // packed keys and values at a time: well inside 1 MB of second level
 constexpr int64_t kMostStackedRows = 512;        // of a unit: bounds its states (0.2 MB with heads of 64)
 constexpr int64_t kLeastStackedRows = 48;        // below that, packing anew for each unit costs too much
@@ -39,6 +37,12 @@ struct Scratch {
 
 thread_local Scratch scratch;
 
+// Room for packed tiles, and which they are: units under one key head that follow one another share those of a run.
+struct Packed {
+  uint32_t* lanes;  // tile after tile: its keys, then its values
+  int64_t kv_head = -1, read = -1, first_tile = 0, end_tile = 0;
+};
+
 struct Unit {
   const Plan& plan;
   const Call& call;
@@ -47,7 +51,9 @@ struct Unit {
   int64_t group;        // query heads of a key head
   int64_t most_tiles;   // tiles packed at a time
   States states;        // of its rows, in each its query heads
-  uint32_t* packed;     // tile after tile: its keys, then its values
+  Packed* shared;       // tiles of a read that other units read too
+  Packed* own;          // tiles of a read that ends within the unit
+  uint32_t* q;          // a chunk's queries
 
   int64_t num_states() const { return (end_row - first_row) * group; }
 };
@@ -55,6 +61,7 @@ struct Unit {
 // The rows of a read that fall into a unit, and the tiles that any of them sees.
 struct Part {
   const Read& read;
+  int64_t number;  // of the read
   int64_t first_row, num_rows;
   int64_t first_tile, end_tile;
 
@@ -63,19 +70,20 @@ struct Part {
 
 inline int64_t tile_lanes(const Shape& shape) { return packed_key_lanes(shape) + packed_value_lanes(shape); }
 
-inline Part part_of(const Unit& unit, const Read& read) {
+inline Part part_of(const Unit& unit, int64_t number) {
+  const Read& read = unit.plan.reads[number];
   const Plan& plan = unit.plan;
   const int64_t first = read.first_row > unit.first_row ? read.first_row : unit.first_row;
   const int64_t behind = read.first_row + read.num_rows, end = behind < unit.end_row ? behind : unit.end_row;
-  if (first >= end) return {read, first, 0, 0, 0};
-  const Part part{read, first, end - first, 0, (read.num_keys + kTileKeys - 1) / kTileKeys};
+  if (first >= end) return {read, number, first, 0, 0, 0};
+  const Part part{read, number, first, end - first, 0, (read.num_keys + kTileKeys - 1) / kTileKeys};
   if (read.first_word >= 0) return part;
   int64_t low = read.num_keys, high = 0;
   for (int64_t entry = part.entry(first); entry < part.entry(end); ++entry) {
     if (plan.low[entry] < low) low = plan.low[entry];
     if (plan.high[entry] > high) high = plan.high[entry];
   }
-  return {read, first, end - first, low / kTileKeys, (high + kTileKeys - 1) / kTileKeys};
+  return {read, number, first, end - first, low / kTileKeys, (high + kTileKeys - 1) / kTileKeys};
 }
 
 // The keys of a tile that a row sees, as bits.
@@ -92,26 +100,34 @@ inline uint64_t visible_keys(const Plan& plan, const Part& part, int64_t row, in
   return (~uint64_t{0} >> (kTileKeys - high)) & (~uint64_t{0} << low);
 }
 
-inline PackedTile packed_tile(const Unit& unit, const Part& part, int64_t first_tile, int64_t tile) {
-  const uint32_t* keys = unit.packed + (tile - first_tile) * tile_lanes(unit.shape);
+inline PackedTile packed_tile(const Unit& unit, const Part& part, const Packed& packed, int64_t tile) {
+  const uint32_t* keys = packed.lanes + (tile - packed.first_tile) * tile_lanes(unit.shape);
   const int64_t left = part.read.num_keys - tile * kTileKeys;
   return {keys, keys + packed_key_lanes(unit.shape), static_cast<int>(left < kTileKeys ? left : kTileKeys)};
 }
 
-HANDFUL_TARGET inline void pack_tiles(const Unit& unit, const Part& part, int64_t first_tile, int64_t end_tile) {
+// Packs some tiles of a read where they aren't packed yet.
+HANDFUL_TARGET inline const Packed& pack_tiles(const Unit& unit, const Part& part, int64_t first_tile,
+                                               int64_t end_tile) {
+  Packed& packed = part.num_rows < part.read.num_rows ? *unit.shared : *unit.own;
+  const bool known = packed.kv_head == unit.kv_head && packed.read == part.number &&
+                     packed.first_tile == first_tile && packed.end_tile == end_tile;
+  if (known) return packed;
+  packed = {packed.lanes, unit.kv_head, part.number, first_tile, end_tile};
   const int64_t stride = unit.call.num_kv_heads * unit.call.head_dim, head = unit.kv_head * unit.call.head_dim;
   const Read& last = unit.plan.reads[unit.plan.num_reads - 1];
   const int64_t end_key = last.first_key + last.num_keys;
   for (int64_t tile = first_tile; tile < end_tile; ++tile) {
     const int64_t first_key = part.read.first_key + tile * kTileKeys;
     const int64_t* slots = unit.plan.key_slots + first_key;
-    const PackedTile to = packed_tile(unit, part, first_tile, tile);
-    const int64_t known = end_key - first_key;
-    const Source keys{static_cast<const Elements::Type*>(unit.call.keys) + head, slots, stride, known};
-    const Source values{static_cast<const Elements::Type*>(unit.call.values) + head, slots, stride, known};
+    const PackedTile to = packed_tile(unit, part, packed, tile);
+    const int64_t known_keys = end_key - first_key;
+    const Source keys{static_cast<const Elements::Type*>(unit.call.keys) + head, slots, stride, known_keys};
+    const Source values{static_cast<const Elements::Type*>(unit.call.values) + head, slots, stride, known_keys};
     pack_keys(unit.shape, keys, to.num_keys, const_cast<uint32_t*>(to.keys));
     pack_values(unit.shape, values, to.num_keys, const_cast<uint32_t*>(to.values));
   }
+  return packed;
 }
 
 inline const Elements::Type* query_at(const Unit& unit, const Part& part, int64_t stacked) {
@@ -126,27 +142,45 @@ HANDFUL_TARGET inline void prefetch_queries(const Unit& unit, const Part& part, 
       _mm_prefetch(reinterpret_cast<const char*>(query_at(unit, part, i) + done), _MM_HINT_T0);
 }
 
+// The keys that all of some rows see: [low, high) of the read, nothing where bits say what is seen.
+struct Sight {
+  int64_t low, high;
+};
+
+inline Sight seen_by_all(const Plan& plan, const Part& part, int64_t first_row, int64_t end_row) {
+  if (part.read.first_word >= 0) return {0, 0};
+  Sight sight{0, part.read.num_keys};
+  for (int64_t entry = part.entry(first_row); entry < part.entry(end_row); ++entry) {
+    if (plan.low[entry] > sight.low) sight.low = plan.low[entry];
+    if (plan.high[entry] < sight.high) sight.high = plan.high[entry];
+  }
+  return sight;
+}
+
 // A chunk of stacked rows (row by row, in each its query heads) from stacked row `first`, through some tiles.
-HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, int64_t first, int64_t first_tile,
-                                        int64_t end_tile) {
+HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, const Packed& packed, int64_t first) {
   const Shape& shape = unit.shape;
   const int64_t left = part.num_rows * unit.group - first;
   const int count = static_cast<int>(left < kChunkRows ? left : kChunkRows);
   prefetch_queries(unit, part, first + count, first + (left < 2 * kChunkRows ? left : 2 * kChunkRows));
-  uint32_t* q = unit.packed + unit.most_tiles * tile_lanes(shape);
+  uint32_t* q = unit.q;
   for (int i = 0; i < count; ++i) pack_query(shape, query_at(unit, part, first + i), q + i * shape.q_steps);
   const States states = unit.states.from(shape, (part.first_row - unit.first_row) * unit.group + first);
-  for (int64_t tile = first_tile; tile < end_tile; ++tile) {
-    const PackedTile keys = packed_tile(unit, part, first_tile, tile);
+  const int64_t row = part.first_row + first / unit.group, last = part.first_row + (first + count - 1) / unit.group;
+  const Sight sight = seen_by_all(unit.plan, part, row, last + 1);
+  for (int64_t tile = packed.first_tile; tile < packed.end_tile; ++tile) {
+    const PackedTile keys = packed_tile(unit, part, packed, tile);
+    if (sight.low <= tile * kTileKeys && (tile + 1) * kTileKeys <= sight.high) {
+      attend_tile(count, shape, keys, q, nullptr, states);
+      continue;
+    }
     uint64_t words[kChunkRows] = {};
     for (int i = 0; i < count; ++i) {
+      const int64_t mine = part.first_row + (first + i) / unit.group;
       const bool same_row = i && (first + i) % unit.group;
-      words[i] = same_row ? words[i - 1] : visible_keys(unit.plan, part, part.first_row + (first + i) / unit.group, tile);
+      words[i] = same_row ? words[i - 1] : visible_keys(unit.plan, part, mine, tile);
     }
-    for (int i = 0; i < count; i += kBlockRows) {
-      const int rows = count - i < kBlockRows ? count - i : kBlockRows;
-      attend_tile(rows, shape, keys, q + i * shape.q_steps, words + i, states.from(shape, i));
-    }
+    attend_tile(count, shape, keys, q, words, states);
   }
 }
 
@@ -169,12 +203,12 @@ HANDFUL_TARGET void run_unit(const Unit& unit) {
   std::memset(unit.states.sums, 0, num_states * kLanes * sizeof(float));
   for (size_t i = 0; i < num_states; ++i) unit.states.tops[i] = kLowest;
   for (int64_t number = 0; number < unit.plan.num_reads; ++number) {
-    const Part part = part_of(unit, unit.plan.reads[number]);
+    const Part part = part_of(unit, number);
     const int64_t stacked = part.num_rows * unit.group;
     for (int64_t tile = part.first_tile; tile < part.end_tile; tile += unit.most_tiles) {
       const int64_t end = tile + unit.most_tiles < part.end_tile ? tile + unit.most_tiles : part.end_tile;
-      pack_tiles(unit, part, tile, end);
-      for (int64_t first = 0; first < stacked; first += kChunkRows) attend_chunk(unit, part, first, tile, end);
+      const Packed& packed = pack_tiles(unit, part, tile, end);
+      for (int64_t first = 0; first < stacked; first += kChunkRows) attend_chunk(unit, part, packed, first);
     }
   }
   write_out(unit);
@@ -207,30 +241,35 @@ inline Shape shape_of(const Call& call) {
 inline int attend_step(const Plan& plan, const Call& call) {
   const Shape shape = shape_of(call);
   const int64_t group = call.num_heads / call.num_kv_heads, size = rows_of_a_unit(plan, call);
-  const int64_t num_units = (plan.num_tokens + size - 1) / size * call.num_kv_heads;
+  const int64_t row_blocks = (plan.num_tokens + size - 1) / size;
   const int64_t tile_bytes = tile_lanes(shape) * 4, fitting = kPackedBytes / tile_bytes;
   const int64_t most_tiles = fitting > 1 ? fitting : 1, num_states = size * group;
   const int64_t out_floats = num_states * shape.padded_dim, sum_floats = num_states * kLanes;
   const int64_t state_bytes = (num_states * state_floats(shape) + kLanes) / kLanes * kLanes * 4;
-  const int64_t bytes = state_bytes + most_tiles * tile_bytes + int64_t{kChunkRows} * shape.q_steps * 4;
+  const int64_t packed_bytes = most_tiles * tile_bytes;
+  const int64_t bytes = state_bytes + 2 * packed_bytes + int64_t{kChunkRows} * shape.q_steps * 4;
   int failed = 0;
 #pragma omp parallel num_threads(static_cast<int>(call.num_threads))
   {
     const TileUnit tile_unit;
+    const bool ready = scratch.reserve(bytes);
+    float* floats = reinterpret_cast<float*>(scratch.memory);
+    const States states{floats, floats + out_floats, floats + out_floats + sum_floats};
+    char* packed = scratch.memory + state_bytes;
+    Packed shared{reinterpret_cast<uint32_t*>(packed)}, own{reinterpret_cast<uint32_t*>(packed + packed_bytes)};
+    uint32_t* q = reinterpret_cast<uint32_t*>(packed + 2 * packed_bytes);
 #pragma omp for schedule(static)
     for (int64_t token = 0; token < plan.num_tokens; ++token) store_new(plan, call, token);
 #pragma omp for schedule(dynamic, 1) nowait
-    for (int64_t number = 0; number < num_units; ++number) {
-      if (!scratch.reserve(bytes)) {
+    for (int64_t number = 0; number < row_blocks * call.num_kv_heads; ++number) {
+      if (!ready) {
 #pragma omp atomic write
         failed = 1;
         continue;
       }
-      const int64_t first = number / call.num_kv_heads * size, end = first + size;
-      float* floats = reinterpret_cast<float*>(scratch.memory);
-      const States states{floats, floats + out_floats, floats + out_floats + sum_floats};
-      run_unit(Unit{plan, call, shape, number % call.num_kv_heads, first, end < plan.num_tokens ? end : plan.num_tokens,
-                    group, most_tiles, states, reinterpret_cast<uint32_t*>(scratch.memory + state_bytes)});
+      const int64_t first = number % row_blocks * size, end = first + size;
+      run_unit(Unit{plan, call, shape, number / row_blocks, first, end < plan.num_tokens ? end : plan.num_tokens,
+                    group, most_tiles, states, &shared, &own, q});
     }
   }
   return failed;

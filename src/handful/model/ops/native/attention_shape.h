@@ -19,6 +19,7 @@ using handful::kMostDimensions;
 using handful::kTileKeys;
 
 constexpr int kLanes = 16;
+constexpr int kChunkRows = 96;  // stacked rows that share a tile while it is in the first-level cache
 constexpr float kLowest = -1e30f;  // stands for "no score yet"; finite, so that differences of it are no NaN
 
 inline int rounded_up(int count, int step) { return (count + step - 1) / step * step; }

@@ -66,8 +66,8 @@ HANDFUL_TARGET inline void raise_tops(const Shape& shape, const float* scores, c
                                       const States& states, float* shrink) {
   alignas(64) float before[kLanes] = {}, after[kLanes] = {};
   for (int r = 0; r < R; ++r) {
-    __m512 most = visible_score<Masked>(scores + r * kTileKeys, words[r], 0);
-    for (int c = 1; c < C; ++c) most = _mm512_max_ps(most, visible_score<Masked>(scores + r * kTileKeys, words[r], c));
+    __m512 most = visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, 0);
+    for (int c = 1; c < C; ++c) most = _mm512_max_ps(most, visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, c));
     before[r] = states.tops[r];
     const float top = _mm512_reduce_max_ps(most) * shape.scale_log2;
     after[r] = top > before[r] ? top : before[r];
@@ -128,12 +128,12 @@ HANDFUL_TARGET inline void attend_rows(const Shape& shape, const PackedTile& til
   add_values<R>(shape, tile, p, shrink, states);
 }
 
-// R rows (each with its word of visible keys) against a tile: their running softmax goes on.
+// R rows (each with its word of visible keys; null where all see all) against a tile.
 template <int R>
-HANDFUL_TARGET void attend_tile(const Shape& shape, const PackedTile& tile, const uint32_t* q, const uint64_t* words,
-                                const States& states) {
-  uint64_t all = ~uint64_t{0}, any = 0;
-  for (int r = 0; r < R; ++r) all &= words[r], any |= words[r];
+HANDFUL_TARGET void attend_block(const Shape& shape, const PackedTile& tile, const uint32_t* q, const uint64_t* words,
+                                 const States& states) {
+  uint64_t all = ~uint64_t{0}, any = words ? 0 : all;
+  for (int r = 0; words && r < R; ++r) all &= words[r], any |= words[r];
   if (!any) return;
   if (!~all) return attend_rows<R, 4, false>(shape, tile, q, words, states);
   switch ((tile.num_keys + kLanes - 1) / kLanes) {
@@ -144,15 +144,21 @@ HANDFUL_TARGET void attend_tile(const Shape& shape, const PackedTile& tile, cons
   }
 }
 
+// Rows against a tile: their running softmax goes on. `words` (each row's visible keys) is null where all see all.
 HANDFUL_TARGET inline void attend_tile(int num_rows, const Shape& shape, const PackedTile& tile, const uint32_t* q,
                                        const uint64_t* words, const States& states) {
-  switch (num_rows) {
-    case 6: return attend_tile<6>(shape, tile, q, words, states);
-    case 5: return attend_tile<5>(shape, tile, q, words, states);
-    case 4: return attend_tile<4>(shape, tile, q, words, states);
-    case 3: return attend_tile<3>(shape, tile, q, words, states);
-    case 2: return attend_tile<2>(shape, tile, q, words, states);
-    default: return attend_tile<1>(shape, tile, q, words, states);
+  for (int first = 0; first < num_rows; first += kBlockRows) {
+    const uint32_t* mine = q + first * shape.q_steps;
+    const uint64_t* seen = words ? words + first : words;
+    const States at = states.from(shape, first);
+    switch (num_rows - first) {
+      case 1: attend_block<1>(shape, tile, mine, seen, at); break;
+      case 2: attend_block<2>(shape, tile, mine, seen, at); break;
+      case 3: attend_block<3>(shape, tile, mine, seen, at); break;
+      case 4: attend_block<4>(shape, tile, mine, seen, at); break;
+      case 5: attend_block<5>(shape, tile, mine, seen, at); break;
+      default: attend_block<6>(shape, tile, mine, seen, at);
+    }
   }
 }
 

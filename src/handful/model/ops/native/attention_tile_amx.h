@@ -98,9 +98,9 @@ HANDFUL_TARGET inline void raise_tops(const Shape& shape, int count, const float
   __m512 most[kBlockRows];
 #pragma GCC unroll 16
   for (int r = 0; r < kBlockRows; ++r) {
-    most[r] = visible_score<Masked>(scores + r * kTileKeys, words[r], 0);
+    most[r] = visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, 0);
 #pragma GCC unroll 4
-    for (int c = 1; c < C; ++c) most[r] = _mm512_max_ps(most[r], visible_score<Masked>(scores + r * kTileKeys, words[r], c));
+    for (int c = 1; c < C; ++c) most[r] = _mm512_max_ps(most[r], visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, c));
   }
   const __mmask16 real = static_cast<__mmask16>((1u << count) - 1);
   const __m512 before = _mm512_maskz_loadu_ps(real, states.tops);
@@ -177,18 +177,27 @@ HANDFUL_TARGET inline void attend_rows(int count, const Shape& shape, const Pack
   std::memcpy(states.out, out, bytes);
 }
 
-// `num_rows` rows (each with its word of visible keys) against a tile: their running softmax goes on.
+// A block of at most 16 rows against a tile. `words` is null where every row sees every key.
+HANDFUL_TARGET inline void attend_block(int count, const Shape& shape, const PackedTile& tile, const uint32_t* q,
+                                        const uint64_t* words, const States& states) {
+  uint64_t all = ~uint64_t{0}, any = words ? 0 : all;
+  for (int r = 0; words && r < count; ++r) all &= words[r], any |= words[r];
+  if (!any) return;
+  if (!~all) return attend_rows<4, false>(count, shape, tile, q, words, states);
+  switch ((tile.num_keys + kLanes - 1) / kLanes) {
+    case 4: return attend_rows<4, true>(count, shape, tile, q, words, states);
+    case 3: return attend_rows<3, true>(count, shape, tile, q, words, states);
+    case 2: return attend_rows<2, true>(count, shape, tile, q, words, states);
+    default: return attend_rows<1, true>(count, shape, tile, q, words, states);
+  }
+}
+
+// Rows against a tile: their running softmax goes on. `words` (each row's visible keys) is null where all see all.
 HANDFUL_TARGET void attend_tile(int num_rows, const Shape& shape, const PackedTile& tile, const uint32_t* q,
                                 const uint64_t* words, const States& states) {
-  uint64_t all = ~uint64_t{0}, any = 0;
-  for (int r = 0; r < num_rows; ++r) all &= words[r], any |= words[r];
-  if (!any) return;
-  if (!~all) return attend_rows<4, false>(num_rows, shape, tile, q, words, states);
-  switch ((tile.num_keys + kLanes - 1) / kLanes) {
-    case 4: return attend_rows<4, true>(num_rows, shape, tile, q, words, states);
-    case 3: return attend_rows<3, true>(num_rows, shape, tile, q, words, states);
-    case 2: return attend_rows<2, true>(num_rows, shape, tile, q, words, states);
-    default: return attend_rows<1, true>(num_rows, shape, tile, q, words, states);
+  for (int first = 0; first < num_rows; first += kBlockRows) {
+    const int count = num_rows - first < kBlockRows ? num_rows - first : kBlockRows;
+    attend_block(count, shape, tile, q + first * shape.q_steps, words ? words + first : words, states.from(shape, first));
   }
 }
 
