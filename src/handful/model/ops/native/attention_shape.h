@@ -37,7 +37,7 @@ struct PackedTile {
   int num_keys;
 };
 
-// The running softmax of stacked rows (rows by heads) that follow one another: sums of p * v, of p by lane, the maximum.
+// The running softmax of stacked rows (rows by heads) that follow one another: sums of p * v, of p by lane, maximum.
 struct States {
   float* out;   // [rows][padded_dim]
   float* sums;  // [rows][16]

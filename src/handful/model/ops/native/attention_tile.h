@@ -52,12 +52,13 @@ HANDFUL_TARGET inline void value_block(const Shape& shape, const PackedTile& til
     for (int c = 0; c < C; ++c) _mm512_storeu_ps(out + r * shape.padded_dim + c * kLanes, sum[r][c]);
 }
 
-// Score c of a row; what the row doesn't see is `kLowest`.
+// Scores c of row r; what the row doesn't see is `kLowest`. Words are read only if there are any.
 template <bool Masked>
-HANDFUL_TARGET inline __m512 visible_score(const float* scores, uint64_t word, int c) {
-  const __m512 score = _mm512_load_ps(scores + c * kLanes);
+HANDFUL_TARGET inline __m512 visible_score(const float* scores, const uint64_t* words, int r, int c) {
+  const __m512 score = _mm512_load_ps(scores + r * kTileKeys + c * kLanes);
   if (!Masked) return score;
-  return _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), static_cast<__mmask16>(word >> (c * kLanes)), score);
+  const __mmask16 seen = static_cast<__mmask16>(words[r] >> (c * kLanes));
+  return _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), seen, score);
 }
 
 // Raise each row's maximum to this tile's; `shrink` is what sums so far are to be multiplied by.
@@ -66,8 +67,8 @@ HANDFUL_TARGET inline void raise_tops(const Shape& shape, const float* scores, c
                                       const States& states, float* shrink) {
   alignas(64) float before[kLanes] = {}, after[kLanes] = {};
   for (int r = 0; r < R; ++r) {
-    __m512 most = visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, 0);
-    for (int c = 1; c < C; ++c) most = _mm512_max_ps(most, visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, c));
+    __m512 most = visible_score<Masked>(scores, words, r, 0);
+    for (int c = 1; c < C; ++c) most = _mm512_max_ps(most, visible_score<Masked>(scores, words, r, c));
     before[r] = states.tops[r];
     const float top = _mm512_reduce_max_ps(most) * shape.scale_log2;
     after[r] = top > before[r] ? top : before[r];

@@ -75,7 +75,8 @@ HANDFUL_TARGET inline __m512 largest_of_each(const __m512* x) {
   for (int i = 0; i < 8; ++i)  // within 128 bits: rows 2i and 2i + 1 by turns
     y[i] = _mm512_max_ps(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
   for (int i = 0; i < 4; ++i)  // within 128 bits: rows 4i .. 4i + 3
-    z[i] = _mm512_max_ps(_mm512_shuffle_ps(y[2 * i], y[2 * i + 1], 0x44), _mm512_shuffle_ps(y[2 * i], y[2 * i + 1], 0xee));
+    z[i] = _mm512_max_ps(_mm512_shuffle_ps(y[2 * i], y[2 * i + 1], 0x44),
+                         _mm512_shuffle_ps(y[2 * i], y[2 * i + 1], 0xee));
   for (int i = 0; i < 2; ++i)
     w[i] = _mm512_max_ps(_mm512_shuffle_f32x4(z[2 * i], z[2 * i + 1], 0x44),
                          _mm512_shuffle_f32x4(z[2 * i], z[2 * i + 1], 0xee));
@@ -83,12 +84,13 @@ HANDFUL_TARGET inline __m512 largest_of_each(const __m512* x) {
   return _mm512_max_ps(_mm512_shuffle_f32x4(w[0], w[1], 0x88), _mm512_shuffle_f32x4(w[0], w[1], 0xdd));
 }
 
-// Score c of a row; what the row doesn't see is `kLowest`.
+// Scores c of row r; what the row doesn't see is `kLowest`. Words are read only if there are any.
 template <bool Masked>
-HANDFUL_TARGET inline __m512 visible_score(const float* scores, uint64_t word, int c) {
-  const __m512 score = _mm512_load_ps(scores + c * kLanes);
+HANDFUL_TARGET inline __m512 visible_score(const float* scores, const uint64_t* words, int r, int c) {
+  const __m512 score = _mm512_load_ps(scores + r * kTileKeys + c * kLanes);
   if (!Masked) return score;
-  return _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), static_cast<__mmask16>(word >> (c * kLanes)), score);
+  const __mmask16 seen = static_cast<__mmask16>(words[r] >> (c * kLanes));
+  return _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), seen, score);
 }
 
 // Raise the rows' maxima where this tile makes it worth while, and scale what those rows have summed so far.
@@ -98,9 +100,9 @@ HANDFUL_TARGET inline void raise_tops(const Shape& shape, int count, const float
   __m512 most[kBlockRows];
 #pragma GCC unroll 16
   for (int r = 0; r < kBlockRows; ++r) {
-    most[r] = visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, 0);
+    most[r] = visible_score<Masked>(scores, words, r, 0);
 #pragma GCC unroll 4
-    for (int c = 1; c < C; ++c) most[r] = _mm512_max_ps(most[r], visible_score<Masked>(scores + r * kTileKeys, Masked ? words[r] : 0, c));
+    for (int c = 1; c < C; ++c) most[r] = _mm512_max_ps(most[r], visible_score<Masked>(scores, words, r, c));
   }
   const __mmask16 real = static_cast<__mmask16>((1u << count) - 1);
   const __m512 before = _mm512_maskz_loadu_ps(real, states.tops);
@@ -197,7 +199,8 @@ HANDFUL_TARGET void attend_tile(int num_rows, const Shape& shape, const PackedTi
                                 const uint64_t* words, const States& states) {
   for (int first = 0; first < num_rows; first += kBlockRows) {
     const int count = num_rows - first < kBlockRows ? num_rows - first : kBlockRows;
-    attend_block(count, shape, tile, q + first * shape.q_steps, words ? words + first : words, states.from(shape, first));
+    const uint64_t* seen = words ? words + first : words;
+    attend_block(count, shape, tile, q + first * shape.q_steps, seen, states.from(shape, first));
   }
 }
 

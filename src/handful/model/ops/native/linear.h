@@ -59,7 +59,7 @@ struct RowOrder {
   int64_t step() const { return in_tiles ? 16 * 64 : 64; }
 };
 
-// One row, normed if the layer norms, as the layer multiplies it; int8: with its scale. `scratch` holds padded_in floats.
+// One row, normed if the layer norms, as it is multiplied; int8: with its scale. `scratch` holds padded_in floats.
 void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch);
 
 void multiply_vnni(const Layer& layer, const LinearCall& call);

@@ -1,8 +1,8 @@
 // Products with AMX, of bytes or of bfloat16: 32 rows by a panel of 32 columns in four tiles of sums.
 //
-// While the tiles of one block of sums grow, the block before it is finished by the vector units, a few rows a step, and
-// the next panel is fetched; so neither the epilogue nor the memory stands in the way of the products. A thread takes a
-// group of panels over rows that stay in its second-level cache.
+// While the tiles of one block of sums grow, the block before it is finished by the vector units, a few rows a step,
+// and the next panel is fetched; so neither the epilogue nor the memory stands in the way of the products. A thread
+// takes a group of panels over rows that stay in its second-level cache.
 
 #include <immintrin.h>
 

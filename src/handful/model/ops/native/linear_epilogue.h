@@ -33,7 +33,8 @@ HANDFUL_AVX512 inline __m512 sigmoid_times(__m512 x, __m512 z) {
 }
 
 HANDFUL_AVX512 inline __m512 gelu_tanh16(__m512 x) {
-  const __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(0.0713548162726f), _mm512_set1_ps(1.59576912161f));
+  const __m512 slope = _mm512_set1_ps(1.59576912161f), curve = _mm512_set1_ps(0.0713548162726f);
+  const __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(x, x), curve, slope);
   return sigmoid_times(x, _mm512_mul_ps(x, cubic));
 }
 
@@ -47,7 +48,8 @@ HANDFUL_AVX512 inline __m512 gelu16(__m512 x) {
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-  const __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(z, z))));
+  const __m512 bell = exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(z, z)));
+  const __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), bell);
   const __m512 half_tail = _mm512_mul_ps(_mm512_set1_ps(0.5f), tail);  // 1 - Phi(|x|)
   const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
   return _mm512_mul_ps(x, _mm512_mask_mov_ps(_mm512_sub_ps(one, half_tail), negative, half_tail));

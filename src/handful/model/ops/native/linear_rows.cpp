@@ -1,8 +1,8 @@
 // Rows of activations, normed if the layer asks for it, as they are multiplied: rounded to bfloat16, or as bytes with
 // one scale a row: byte = zero_byte + round(x / scale), scale = max |x| / 127.
 //
-// Bytes: a row of zeros (nothing above 2^-100) has scale 0. A row with NaN or infinity in it has scale NaN, so that all its
-// results are NaN and no other row's are touched.
+// Bytes: a row of zeros (nothing above 2^-100) has scale 0. A row with NaN or infinity in it has scale NaN, so that all
+// its results are NaN and no other row's are touched.
 
 #include <immintrin.h>
 
