@@ -3,8 +3,11 @@
 # make check   ruff, mypy --strict, import-linter
 # make serve   the HTTP server on 127.0.0.1:8000
 # make bench   handful against Transformers on the reference workload
+# make bench-peers  handful against OpenVINO GenAI, vLLM, llama.cpp and Transformers, in turns (MODEL=gpt-neo-125m-shape)
+# make roofline  this machine's limits and what share of them each workload reaches
+# make charts  docs/performance.md and its charts from benchmarks/results
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench clean
+.PHONY: help demo test check serve bench bench-peers roofline charts clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -55,5 +58,18 @@ check: $(VENV)/.check
 bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/generate.py --against transformers
 
+MODEL ?= default
+PEERS ?= .peers
+
+bench-peers: $(VENV)/.test
+	@$(BIN)/python benchmarks/against_peers.py --folder $(PEERS) --model $(MODEL) \
+	  --output benchmarks/results/peers-$(MODEL).json
+
+roofline: $(VENV)/.test
+	@$(BIN)/python benchmarks/roofline.py --output benchmarks/results/roofline.json
+
+charts: $(VENV)/.test
+	@$(BIN)/python benchmarks/report.py
+
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .peers build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from environment import PRECISIONS, processor
+from shapes import folder_of
 
 TASK = Path(__file__).parent.parent / "examples" / "sentiment.yaml"
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "handful.cli", "run", str(TASK), "What a joy.", "--json"]
-    command += ["--model", arguments.model, "--precision", arguments.precision]
+    command += ["--model", folder_of(arguments.model), "--precision", arguments.precision]
     seconds, peaks = [], []
     for _ in range(arguments.rounds):
         start = time.perf_counter()

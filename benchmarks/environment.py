@@ -17,8 +17,10 @@ PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 
 def open_model(name: str, precision: Precision) -> LocalModel:
-    """A model in this process, with its buffers set up by one small request."""
-    model = load(name, precision=precision)
+    """A model in this process, or one of the shapes; its buffers are set up by one small request."""
+    from shapes import folder_of  # here, so that this file can be read by itself
+
+    model = load(folder_of(name), precision=precision)
     model.score(["warm"], [" up"])
     return model
 
@@ -44,9 +46,16 @@ def describe(model: LocalModel, workload: str) -> dict[str, Any]:
     """The fields that each result begins with."""
     return {
         "workload": workload,
-        "model": model.info.name,
+        "model": Path(model.info.name).name,
         "architecture": model.info.architecture,
         "precision": model.info.precision,
+        **machine(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what it ran."""
+    return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "load_before": round(os.getloadavg()[0], 2),

@@ -2,11 +2,12 @@
 
     python benchmarks/generate.py --against transformers            (32 shots: W1 and W2)
     python benchmarks/generate.py --against transformers --shots 4  (W5)
+    python benchmarks/generate.py --against transformers --model gpt-neo-2.7b-shape --requests 16 --peer-requests 1
 
 All do the same work on the same prompts: examples (32: a 913-token prefix), about 39 query tokens, then 8 greedy
 tokens with the end of text ignored, or the probabilities of two labels. "As it comes" is Transformers' `generate` or
 forward pass, one request at a time, nothing reused, in the checkpoint's own type and in float32. "At its best" is the
-prefix's `past_key_values` computed once and the label queries batched by hand. Rounds of all alternate and medians are
+prefix's `past_key_values` computed once and the queries batched by hand. Rounds of all alternate and medians are
 reported, because a shared machine may run at half speed a minute later. handful's rounds begin with an empty cache: the
 prefix is computed within the time measured.
 
@@ -24,12 +25,11 @@ from typing import Any
 from environment import PRECISIONS, describe, forget, open_model
 from handful.local import LocalModel
 from handful.types import GenerationParameters
-from transformers_peer import NUM_NEW_TOKENS, Transformers
+from transformers_peer import MAX_BATCH, NUM_NEW_TOKENS, Transformers
 from workload import prefix as make_prefix
 from workload import prompts as make_prompts
 
 LABELS = (" positive", " negative")
-MAX_PEER_BATCH = 16  # more rows of a repeated 913-token cache take Transformers longer, not shorter
 
 
 def main() -> None:
@@ -85,13 +85,16 @@ def our_work(model: LocalModel, prompts: Sequence[str]) -> Work:
 
 
 def peer_work(arguments: argparse.Namespace, prompts: Sequence[str]) -> Work:
-    few, some = prompts[: arguments.peer_requests], prompts[:MAX_PEER_BATCH]
+    few, some, many = (prompts[:count] for count in (arguments.peer_requests, MAX_BATCH, 4 * MAX_BATCH))
     work: Work = {}
     for dtype in ("auto", "float32"):
+        if f"transformers_{dtype}_generate" in work:
+            break  # float32 is the checkpoint's own type; a large model is not loaded twice
         peer = Transformers(arguments.model, dtype)
         name = f"transformers_{peer.dtype}"
         work |= {
             f"{name}_generate": (len(few), partial(peer.generate, few)),
+            f"{name}_prefix_generate": (len(many), partial(peer.generate, many, with_prefix=True)),
             f"{name}_label": (len(few), partial(peer.label, few, LABELS)),
             f"{name}_prefix_label": (
                 len(some),

@@ -1,5 +1,8 @@
 """W7: how throughput changes with shots, with requests side by side, and with pinned tasks that take turns.
 
+    python benchmarks/growth.py --tasks 1 10 100 1000
+    python benchmarks/growth.py --model gpt-neo-2.7b-shape --requests 16 --rounds 1 --concurrency 1 16 --tasks 1 4
+
 The last line printed is one JSON document.
 """
 
@@ -25,13 +28,15 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--requests", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shots", type=int, nargs="*", default=[0, 4, 16, 32, 64])
+    parser.add_argument("--concurrency", type=int, nargs="*", default=[1, 4, 16, 64, 256])
     parser.add_argument("--tasks", type=int, nargs="*", default=[1, 10, 100])
     arguments = parser.parse_args()
     model = open_model(arguments.model, arguments.precision)
     found = describe(model, "W7 growth")
     count, rounds = arguments.requests, arguments.rounds
-    found["requests_per_s_by_shots"] = {s: rate(model, make_prompts(count, s), rounds) for s in (0, 4, 16, 32, 64)}
-    found["requests_per_s_by_concurrency"] = {c: in_groups(model, c, rounds) for c in (1, 4, 16, 64, 256)}
+    found["requests_per_s_by_shots"] = {s: rate(model, make_prompts(count, s), rounds) for s in arguments.shots}
+    found["requests_per_s_by_concurrency"] = {c: in_groups(model, c, rounds) for c in arguments.concurrency}
     found["pinned_tasks"] = {number: pinned(model, number) for number in arguments.tasks}
     found["kv_bytes_per_token"] = int(model.info.details["kv_bytes_per_token"])
     print(json.dumps(found))

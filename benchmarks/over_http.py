@@ -18,6 +18,7 @@ from environment import PRECISIONS, describe, open_model, seconds_of
 from handful import AsyncClient
 from handful.local import LocalModel
 from handful.types import GenerationParameters
+from shapes import folder_of
 from workload import prompts as make_prompts
 
 NUM_CONNECTIONS = 64
@@ -53,7 +54,7 @@ def in_groups(model: LocalModel, prompts: list[str], parameters: GenerationParam
 def over_http(arguments: argparse.Namespace, prompts: list[str]) -> float:
     """Requests a second through a server process; the first round warms up."""
     command = [sys.executable, "-m", "handful.cli", "serve", "--port", "0"]
-    command += ["--model", f"bench={arguments.model}", "--precision", arguments.precision]
+    command += ["--model", f"bench={folder_of(arguments.model)}", "--precision", arguments.precision]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         url = address(process)
         try:

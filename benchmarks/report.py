@@ -1,16 +1,22 @@
-"""Write docs/performance.md from the results in benchmarks/results: every figure in it comes from a committed run.
+"""Write docs/performance.md and its charts from the results in benchmarks/results: every figure in it comes from a
+committed run.
 
-python benchmarks/generate.py --against transformers | tail -1 > benchmarks/results/generate-default.json
-python benchmarks/report.py
+    python benchmarks/generate.py --against transformers | tail -1 > benchmarks/results/generate-default.json
+    make bench-peers
+    python benchmarks/report.py          (make charts)
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+import charts
+from report_tables import against, limits, peers, plain, where
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "performance.md"
+FIGURES = PAGE.parent / "figures"
 
 HEAD = """# Performance
 
@@ -20,10 +26,18 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * Absolute figures hold for one small shared machine and vary by the hour. Ratios come from one run in which all took
   turns; only they mean anything elsewhere.
 * "Transformers" runs one request at a time and reuses nothing, as its quick start does. `prefix` rows are it at
-  its best by hand: the prefix's `past_key_values` computed once and the label queries batched. That is the fair rival.
+  its best by hand: the prefix's `past_key_values` computed once and the queries batched. That is the fair rival.
 * handful's rounds begin with an empty cache, so the prefix is computed within the time measured.
 * W3 and W8 are warm: the prefix, in W8 the prompts too, have been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
+"""
+
+PEERS = """\
+* Other engines (`make bench-peers`) get the same prompts and token counts in the same run, in turns; each round has
+  a prefix that no engine has seen. They get token ids, handful gets texts and tokenises them within the time measured.
+  OpenVINO and vLLM are shown one prompt before the others, which lets their prefix caches help within a round.
+* An engine whose tokens mostly differ from those in float32 computes something else, and its speed is no comparison:
+  see the last columns of its row. (Random weights have near ties: there some answers differ in any lower precision.)
 """
 
 TAIL = """
@@ -31,53 +45,45 @@ TAIL = """
 
 * With nothing shared (W6) there is no prefix to save: it is then an ordinary engine.
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
-* OpenVINO GenAI, vLLM and llama.cpp have not been measured on this machine yet, and nothing has been measured on a GPU.
 """
 
 
 def main() -> None:
-    """Read the results, write the page."""
-    results = [(path, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
-    parts = [HEAD, *(section(path.name, found) for path, found in results), TAIL]
+    """Read the results, write the page and the charts."""
+    results = {path.name: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    has_peers = any(found["workload"] == "peers" for found in results.values())
+    parts = [HEAD + (PEERS if has_peers else "")]
+    # what is compared in one run comes first, then single programs' figures, then the machine
+    order = sorted(results, key=lambda name: ({"peers": 0, "roofline": 2}.get(results[name]["workload"], 1), name))
+    parts += [section(name, results[name]) for name in order]
+    parts += [TAIL + "\n".join(f"* {line}" for line in losses(results.values(), has_peers=has_peers)) + "\n"]
     PAGE.write_text("\n".join(parts))
     print(f"wrote {PAGE} from {len(results)} results")
 
 
 def section(name: str, found: dict[str, Any]) -> str:
-    """One result as a heading, a line about where it ran, and its table."""
-    shown = [f"## {found['workload']}: {found['model']}, {found['precision']}", "", where(name, found), ""]
-    if "times_faster_than" in found:
-        return "\n".join(shown + against(found))
-    skipped = {"workload", "model", "precision", "architecture", "processor", "threads", "torch", "python"}
-    rows = [f"| {key.replace('_', ' ')} | {flat(value)} |" for key, value in found.items() if key not in skipped]
-    return "\n".join([*shown, "| | |", "|---|---|", *rows, ""])
+    """One result: a heading, a line about where it ran, its tables and charts."""
+    if found["workload"] == "peers":
+        head = [f"## Against other engines: {found['model']}", "", where(name, found), ""]
+        shown = [f"![{chart}](figures/{chart}.png)\n" for chart in charts.draw(found, FIGURES, Path(name).stem)]
+        return "\n".join([*head, *shown, *peers(found)])
+    if found["workload"] == "roofline":
+        return "\n".join(["## What the machine allows", "", where(name, found), "", *limits(found)])
+    head = [f"## {found['workload']}: {found['model']}, {found['precision']}", "", where(name, found), ""]
+    return "\n".join(head + (against(found) if "times_faster_than" in found else plain(found)))
 
 
-def where(name: str, found: dict[str, Any]) -> str:
-    """The machine and versions of a result, and its file."""
-    facts = [found.get("processor"), f"{found['threads']} threads" if "threads" in found else None]
-    facts += [f"torch {found['torch']}" if "torch" in found else None]
-    facts += [f"load average before: {found['load_before']}" if "load_before" in found else None]
-    return ", ".join(fact for fact in facts if fact) + f" (`benchmarks/results/{name}`)"
-
-
-def against(found: dict[str, Any]) -> list[str]:
-    """The table of a run with peers."""
-    rows = ["| | requests a second | handful is faster by | same text | largest log-probability difference |"]
-    rows += ["|---|---|---|---|---|"]
-    for name, rate in found["requests_per_s"].items():
-        times = found["times_faster_than"].get(name)
-        cells = [name.replace("_", " "), f"{rate:g}", f"{times:g}x" if times else ""]
-        cells += [found["same_text"].get(name, ""), str(found["largest_logprob_difference"].get(name, ""))]
-        rows.append(f"| {' | '.join(cells)} |")
-    return [*rows, ""]
-
-
-def flat(value: Any) -> str:
-    """A value, or the pairs of a mapping, on one line."""
-    if isinstance(value, dict):
-        return "; ".join(f"{key}: {flat(inner)}" for key, inner in value.items())
-    return str(value)
+def losses(results: Any, *, has_peers: bool) -> list[str]:
+    """A line for each workload in which another engine was faster, and for what was not measured."""
+    found = []
+    for result in results:
+        for workload, figures in result.get("results", {}).items():
+            ahead = [f"{name} ({times:g}x)" for name, times in figures["times_faster_than"].items() if times < 1]
+            if ahead:
+                found.append(f"{workload}, {result['model']}: slower than {', '.join(ahead)}.")
+    if not has_peers:
+        found.append("OpenVINO GenAI, vLLM and llama.cpp have not been measured on this machine yet.")
+    return [*found, "Nothing has been measured on a GPU."]
 
 
 if __name__ == "__main__":

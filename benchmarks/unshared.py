@@ -5,14 +5,11 @@ The last line printed is one JSON document.
 
 import argparse
 import json
-import random
 import statistics
 
 from environment import PRECISIONS, describe, forget, open_model, seconds_of
 from handful.types import GenerationParameters
-
-NUM_TOKENS = 500
-WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state")
+from workload import unshared
 
 
 def main() -> None:
@@ -25,8 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = open_model(arguments.model, arguments.precision)
     found = describe(model, "W6 nothing shared")
-    rng = random.Random(3)
-    prompts = [f"{i} " + " ".join(rng.choice(WORDS) for _ in range(NUM_TOKENS - 3)) for i in range(arguments.requests)]
+    prompts = unshared(arguments.requests)
     parameters = GenerationParameters(max_new_tokens=8, ignore_eos=True)
     seconds = []
     for _ in range(arguments.rounds):

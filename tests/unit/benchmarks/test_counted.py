@@ -1,0 +1,27 @@
+"""Counted arithmetic: what the roofline divides by."""
+
+import pytest
+
+from counted import Shape, operations, read_bytes
+
+TINY = Shape(layer_weights=1000, head_weights=500, windows=(2, 100), attention=8, key_value=4)
+
+
+def test_each_weight_is_two_operations_a_token_and_the_head_is_used_where_a_token_is_drawn() -> None:
+    flat = Shape(1000, 500, (), 8, 4)
+    assert operations(flat, prompt=10, shared=0, new=3, requests=1) == 2 * 1000 * 12 + 2 * 500 * 3
+
+
+def test_the_prefix_is_shared_by_all_requests() -> None:
+    flat = Shape(1000, 500, (), 8, 4)
+    alone, together = (operations(flat, 10, 6, 1, requests) for requests in (1, 4))
+    assert alone - together == pytest.approx(2 * 1000 * 6 * 3 / 4)
+
+
+def test_a_local_layer_sees_no_more_than_its_window() -> None:
+    products = 2 * 1000 * 3 + 2 * 500
+    assert operations(TINY, prompt=3, shared=0, new=1, requests=1) == products + 4 * 8 * ((1 + 2 + 2) + (1 + 2 + 3))
+
+
+def test_each_sequential_step_reads_the_weights_and_the_keys_and_values_in_reach() -> None:
+    assert read_bytes(TINY, prompt=10, steps=2, bytes_a_weight=1) == 2 * (1500 + 2 * 4 * (2 + 10))
