@@ -10,7 +10,7 @@ from handful.model.ops.activation import activate
 from handful.model.ops.linear import NativeLinear, PlainLinear, can_tile, make_linear
 from handful.model.ops.linear_int8 import NativeInt8, PlainInt8, make_int8, pack, quantise_symmetric, smooth
 from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
-from handful.model.ops.native.panels import Columns, pack_panels
+from handful.model.ops.native.panels import Columns, pack_panels, quantise_rows
 from handful.model.ops.norm import Normalise
 from handful.model.precision import has_int8_products
 from handful.model.spec import Activation, Norm
@@ -181,9 +181,44 @@ def test_smoothing_changes_no_product() -> None:
     norm = Normalise("layer", 1e-5, 70, random(70, seed=2), random(70, seed=3))
     largest = norm(x).abs().amax(dim=0)
     largest[3] = 0.0
-    smoothed, evened = smooth(weight.float(), norm, largest)
-    assert torch.allclose(evened(x) @ smoothed.t(), norm(x) @ weight.float().t(), atol=2e-4)
-    assert smoothed.shape == weight.shape
+    factors, evened = smooth(weight.float(), norm, largest)
+    assert torch.allclose(evened(x) @ (weight.float() * factors).t(), norm(x) @ weight.float().t(), atol=2e-4)
+    assert factors[3] == 1.0
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 70), (33, 576)])
+def test_rows_are_quantised_to_the_bits_of_the_definition(dtype: torch.dtype, shape: tuple[int, int]) -> None:
+    weight, factors = random(*shape).to(dtype), random(shape[1], seed=1).abs() + 0.1
+    weight[0] = 0.0
+    for some in (None, factors):
+        found, scales, sums = quantise_rows(weight, some)
+        wanted, wanted_scales = quantise_symmetric(weight if some is None else weight.float() * some)
+        assert torch.equal(found, wanted)
+        assert torch.equal(scales, wanted_scales)
+        assert torch.equal(sums, wanted.sum(dim=1, dtype=torch.int32))
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("num_out", "num_in", "gated"), [(32, 64, False), (50, 33, False), (98, 131, True), (2, 1, True)]
+)
+def test_panels_hold_every_weight_at_its_place_and_zeros_elsewhere(
+    dtype: torch.dtype, num_out: int, num_in: int, gated: bool
+) -> None:
+    rows = torch.randint(1, 100, (num_out, num_in)).to(dtype)
+    columns = Columns(torch.ones(num_out), torch.zeros(num_out, dtype=torch.int32), None)
+    panels = pack_panels(rows, columns, "silu" if gated else None, gated, None).panels
+    by_column = panels.transpose(1, 2).reshape(panels.shape[0], 32, -1)  # [P, 32, padded in]
+    if gated:
+        halves = by_column.view(-1, 2, 16, by_column.shape[-1]).transpose(0, 1).reshape(2, -1, by_column.shape[-1])
+        laid = torch.cat((halves[0, : num_out // 2], halves[1, : num_out // 2]))
+    else:
+        laid = by_column.reshape(-1, by_column.shape[-1])[:num_out]
+    assert torch.equal(laid[:, :num_in], rows)
+    assert panels.float().sum() == rows.float().sum()
 
 
 @needs_bytes

@@ -15,7 +15,7 @@ from torch import Tensor
 from handful.model.ops.activation import activate, gate
 from handful.model.ops.linear import Linear
 from handful.model.ops.native.linear import MAX_DEPTH, ZERO_BYTE, NativeProduct, PackedWeights, can_multiply
-from handful.model.ops.native.panels import Columns, pack_panels
+from handful.model.ops.native.panels import Columns, pack_panels, quantise_rows
 from handful.model.ops.norm import Normalise
 from handful.model.spec import Activation
 
@@ -47,8 +47,9 @@ class PlainInt8:
         activation: Activation | None = None,
         gated: bool = False,
         norm: Normalise | None = None,
+        factors: Tensor | None = None,
     ) -> None:
-        self._weight, self._scales = quantise_symmetric(weight)
+        self._weight, self._scales = quantise_symmetric(weight if factors is None else weight.float() * factors)
         self._bias = None if bias is None else bias.float()
         self._activation, self._gated, self._norm = activation, gated, norm
 
@@ -79,20 +80,25 @@ class NativeInt8:
         activation: Activation | None = None,
         gated: bool = False,
         norm: Normalise | None = None,
+        factors: Tensor | None = None,
     ) -> None:
-        self._product = NativeProduct(pack(weight, bias, activation, gated, norm))
+        self._product = NativeProduct(pack(weight, bias, activation, gated, norm, factors))
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
         return self._product.linear(x, residual)
 
 
 def pack(
-    weight: Tensor, bias: Tensor | None, activation: Activation | None, gated: bool, norm: Normalise | None
+    weight: Tensor,
+    bias: Tensor | None,
+    activation: Activation | None,
+    gated: bool,
+    norm: Normalise | None,
+    factors: Tensor | None = None,
 ) -> PackedWeights:
-    """Quantise a weight `[out, in]` (gated: gate above up) and lay it out in panels. See `PackedWeights`."""
-    quantised, scales = quantise_symmetric(weight)
-    offsets = quantised.sum(dim=1, dtype=torch.int32) * -ZERO_BYTE
-    return pack_panels(quantised, Columns(scales, offsets.to(torch.int32), bias), activation, gated, norm)
+    """Quantise a weight `[out, in]` (gated: gate above up; column i times factors[i]) and lay it out in panels."""
+    quantised, scales, sums = quantise_rows(weight, factors)
+    return pack_panels(quantised, Columns(scales, sums * -ZERO_BYTE, bias), activation, gated, norm)
 
 
 def can_quantise(weight: Tensor) -> bool:
@@ -101,18 +107,17 @@ def can_quantise(weight: Tensor) -> bool:
 
 
 def smooth(weight: Tensor, norm: Normalise, largest: Tensor) -> tuple[Tensor, Normalise]:
-    """Divide channel i of the norm's result by s_i and multiply the weight's column i by it: the same product.
+    """Factors s `[in]` for the weight's columns, and the norm with channel i divided by s_i: the same product.
 
     s = largest^a / max|W|^(1 - a), SmoothQuant's formula (arXiv 2211.10438), 1 where a channel is unused. Both come
     back in float32.
     """
-    wide, reach = weight.float(), largest.float()
-    weights = wide.abs().amax(dim=0)
+    reach, weights = largest.float(), torch.maximum(weight.amax(dim=0), -weight.amin(dim=0)).float()
     usable = (reach > SMALLEST) & reach.isfinite() & (weights > SMALLEST) & weights.isfinite()
     s = torch.where(usable, reach**SMOOTHING / weights ** (1 - SMOOTHING), 1.0)
     scale = torch.ones_like(s) if norm.weight is None else norm.weight.float()
     bias = None if norm.bias is None else norm.bias.float() / s
-    return wide * s, Normalise(norm.kind, norm.eps, norm.size, scale / s, bias)
+    return s, Normalise(norm.kind, norm.eps, norm.size, scale / s, bias)
 
 
 def make_int8(
@@ -131,7 +136,8 @@ def make_int8(
     """
     if not can_quantise(weight):
         raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
+    factors = None
     if largest is not None and norm is not None:
-        weight, norm = smooth(weight, norm, largest)
+        factors, norm = smooth(weight, norm, largest)
     kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
-    return kind(weight, bias, activation, gated, norm)
+    return kind(weight, bias, activation, gated, norm, factors)

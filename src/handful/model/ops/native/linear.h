@@ -62,6 +62,9 @@ struct RowOrder {
 // One row, normed if the layer norms, as it is multiplied; int8: with its scale. `scratch` holds padded_in floats.
 void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch);
 
+// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale.
+float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step);
+
 void multiply_vnni(const Layer& layer, const LinearCall& call);
 void multiply_amx(const Layer& layer, const LinearCall& call);
 

@@ -52,21 +52,6 @@ HANDFUL_AVX512 float largest(const float* x, int64_t size) {
   return value;
 }
 
-HANDFUL_AVX512 float quantise(const Layer& layer, const float* x, int32_t zero_byte, char* to, int64_t step) {
-  const float top = largest(x, layer.padded_in);
-  const bool used = std::isfinite(top) && top > kSmallest;
-  const __mmask16 all = used ? 0xffff : 0;
-  const __m512 inverse = _mm512_set1_ps(used ? 127.0f / top : 0.0f);
-  const __m512i zero = _mm512_set1_epi32(zero_byte);
-  for (int64_t i = 0; i < layer.padded_in; i += 16) {
-    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(all, x + i), inverse));
-    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i / 64 * step + i % 64), bytes);
-  }
-  if (!std::isfinite(top)) return std::numeric_limits<float>::quiet_NaN();
-  return used ? top / 127.0f : 0.0f;
-}
-
 HANDFUL_AVX512 void narrow(const Layer& layer, const float* x, char* to, int64_t step) {
   for (int64_t i = 0; i < layer.padded_in; i += 16) {
     char* at = to + i / 32 * step + i % 32 * 2;
@@ -75,6 +60,21 @@ HANDFUL_AVX512 void narrow(const Layer& layer, const float* x, char* to, int64_t
 }
 
 }  // namespace
+
+HANDFUL_AVX512 float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step) {
+  const float top = largest(x, count);
+  const bool used = std::isfinite(top) && top > kSmallest;
+  const __mmask16 all = used ? 0xffff : 0;
+  const __m512 inverse = _mm512_set1_ps(used ? 127.0f / top : 0.0f);
+  const __m512i zero = _mm512_set1_epi32(zero_byte);
+  for (int64_t i = 0; i < count; i += 16) {
+    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(all, x + i), inverse));
+    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, zero));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i / 64 * step + i % 64), bytes);
+  }
+  if (!std::isfinite(top)) return std::numeric_limits<float>::quiet_NaN();
+  return used ? top / 127.0f : 0.0f;
+}
 
 HANDFUL_AVX512 void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row,
                                 float* scratch) {
@@ -85,7 +85,7 @@ HANDFUL_AVX512 void prepare_row(const Layer& layer, const LinearCall& call, RowO
   if (layer.norm != kNoNorm) normalise(layer, scratch);
   char* to = call.packed + order.start(row, layer.row_bytes());
   if (layer.type == kInt8) {
-    call.scales[row] = quantise(layer, scratch, order.zero_byte, to, order.step());
+    call.scales[row] = quantise(scratch, layer.padded_in, order.zero_byte, to, order.step());
   } else {
     narrow(layer, scratch, to, order.step());
   }

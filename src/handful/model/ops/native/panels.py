@@ -1,12 +1,37 @@
 """Weights in the order of the native products: panels of 32 columns, 32 bits of a column together."""
 
+import ctypes
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from handful.model.ops.native.library import library
 from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights
 from handful.model.ops.norm import Normalise
+
+_TYPES = {torch.float32: 0, torch.bfloat16: 1}
+
+
+class _Packing(ctypes.Structure):
+    """`Packing` of panels.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("rows", "panels")),
+        *((name, ctypes.c_int64) for name in ("num_out", "row_bytes", "padded_bytes")),
+        *((name, ctypes.c_int32) for name in ("gated", "threads")),
+    )
+
+
+class _Quantising(ctypes.Structure):
+    """`Quantising` of panels.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("rows", "factors", "bytes", "scales", "sums")),
+        *((name, ctypes.c_int64) for name in ("num_out", "num_in")),
+        *((name, ctypes.c_int32) for name in ("type", "threads")),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,13 +48,9 @@ def pack_panels(
 ) -> PackedWeights:
     """Lay out rows `[out, in]` (gated: gate above up) of int8 or bfloat16. See `PackedWeights`."""
     num_out, num_in = rows.shape
-    depth, together = -(-num_in // DEPTH) * DEPTH, 4 // rows.dtype.itemsize
-    padded = rows.new_zeros((num_out, depth))
-    padded[:, :num_in] = rows
-    panels = _in_panels(padded, gated).view(-1, PANEL, depth // together, together)
     bias = torch.zeros(num_out) if columns.bias is None else columns.bias.float()
     return PackedWeights(
-        panels=panels.transpose(1, 2).contiguous(),
+        panels=_pack(rows.contiguous(), gated),
         scales=_in_panels(columns.scales, gated),
         offsets=_in_panels(columns.offsets, gated),
         bias=_in_panels(bias, gated),
@@ -41,11 +62,48 @@ def pack_panels(
     )
 
 
-def _in_panels(rows: Tensor, gated: bool) -> Tensor:
-    """Pad rows `[out, ...]` with zeros to whole panels; gated: 16 of the gate, 16 of up, and so on."""
+def quantise_rows(weight: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows `[out, in]`, column i times factors[i]: int8 `[out, in]`, scales float32 and sums int32 `[out]`.
+
+    The same bits as `quantise_symmetric` of linear_int8.py.
+    """
+    weight = weight.contiguous() if weight.dtype in _TYPES else weight.float().contiguous()
+    num_out, num_in = weight.shape
+    bytes_, scales = torch.empty((num_out, num_in), dtype=torch.int8), torch.empty(num_out)
+    found = (bytes_, scales, torch.empty(num_out, dtype=torch.int32))
+    kept = None if factors is None else factors.float().contiguous()
+    if kept is not None and kept.shape != (num_in,):
+        raise ValueError(f"{num_in} columns need as many factors, not {list(kept.shape)}")
+    pointers = (weight.data_ptr(), None if kept is None else kept.data_ptr(), *(x.data_ptr() for x in found))
+    call = _Quantising(*pointers, num_out, num_in, _TYPES[weight.dtype], torch.get_num_threads())
+    _functions().handful_quantise(ctypes.byref(call))
+    return found
+
+
+def _pack(rows: Tensor, gated: bool) -> Tensor:
+    num_out, num_in = rows.shape
+    depth, together = -(-num_in // DEPTH) * DEPTH, 4 // rows.dtype.itemsize
+    width, columns = (PANEL // 2, num_out // 2) if gated else (PANEL, num_out)
+    panels = torch.empty((-(-columns // width), depth // together, PANEL, together), dtype=rows.dtype)
+    sizes = (num_out, num_in * rows.dtype.itemsize, depth * rows.dtype.itemsize)
+    call = _Packing(rows.data_ptr(), panels.data_ptr(), *sizes, int(gated), torch.get_num_threads())
+    _functions().handful_pack(ctypes.byref(call))
+    return panels
+
+
+def _in_panels(values: Tensor, gated: bool) -> Tensor:
+    """Pad `[out]` with zeros to whole panels; gated: 16 of the gate, 16 of up, and so on."""
     halves = 2 if gated else 1
     width = PANEL // halves
-    split = rows.view(halves, rows.shape[0] // halves, *rows.shape[1:])
-    padded = rows.new_zeros((halves, -(-split.shape[1] // width) * width, *rows.shape[1:]))
+    split = values.view(halves, -1)
+    padded = values.new_zeros((halves, -(-split.shape[1] // width) * width))
     padded[:, : split.shape[1]] = split
-    return padded.view(halves, -1, width, *rows.shape[1:]).transpose(0, 1).reshape(-1, *rows.shape[1:]).contiguous()
+    return padded.view(halves, -1, width).transpose(0, 1).reshape(-1).contiguous()
+
+
+@cache
+def _functions() -> ctypes.CDLL:
+    found = library()
+    if found is None:
+        raise RuntimeError("the native kernels aren't there: ask can_multiply() first")
+    return found.functions
