@@ -1,14 +1,15 @@
 """Frozen values that every layer shares: what is asked of a model and what comes back. No behaviour but validation."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from handful.checks import check_integer, check_number, check_switch
 from handful.errors import InvalidParameterError
 
 FinishReason = Literal["length", "eos_token", "stop_sequence", "max_time"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
+Calibration = Literal["auto", "none"]
 
 Prompt = str | tuple[int, ...]
 """A text, or the token ids of one (which stand as they are: nothing is added at their start)."""
@@ -19,31 +20,6 @@ MAX_STOP_SEQUENCES = 16
 MAX_STOP_CHARACTERS = 256
 MAX_TOP_LOGPROBS = 100
 MAX_LOGIT_BIAS = 1_000
-
-
-def _check_number(name: str, value: float | None, low: float, high: float, *, above: bool = False) -> None:
-    """Refuse anything but a finite number in [low, high] (or in (low, high] when `above`). None means unset."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidParameterError(name, f"must be a number, not {type(value).__name__}.")
-    if not math.isfinite(value) or value < low or value > high or (above and value == low):
-        opening = "more than" if above else "at least"
-        raise InvalidParameterError(name, f"must be {opening} {low:g} and at most {high:g}, not {value!r}.")
-
-
-def _check_integer(name: str, value: int | None, low: int, high: int) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidParameterError(name, f"must be a whole number, not {type(value).__name__}.")
-    if not low <= value <= high:
-        raise InvalidParameterError(name, f"must be from {low} to {high}, not {value}.")
-
-
-def _check_switch(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise InvalidParameterError(name, f"must be true or false, not {type(value).__name__}.")
 
 
 def _check_stop(stop: tuple[str, ...]) -> None:
@@ -90,28 +66,28 @@ class GenerationParameters:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        _check_integer("max_new_tokens", self.max_new_tokens, 0, MAX_NEW_TOKENS)
-        _check_integer("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)
-        _check_number("temperature", self.temperature, 0.0, 100.0)
-        _check_integer("top_k", self.top_k, 1, 2**31 - 1)
-        _check_number("top_p", self.top_p, 0.0, 1.0, above=True)
-        _check_number("typical_p", self.typical_p, 0.0, 1.0, above=True)
-        _check_number("repetition_penalty", self.repetition_penalty, 0.0, 100.0, above=True)
-        _check_number("presence_penalty", self.presence_penalty, -2.0, 2.0)
-        _check_number("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
-        _check_integer("seed", self.seed, 0, 2**64 - 1)
-        _check_integer("n", self.n, 1, MAX_COMPLETIONS)
-        _check_integer("best_of", self.best_of, self.n, MAX_COMPLETIONS)
-        _check_number("max_time", self.max_time, 0.0, 86_400.0, above=True)
-        _check_integer("logprobs", self.logprobs, 0, MAX_TOP_LOGPROBS)
+        check_integer("max_new_tokens", self.max_new_tokens, 0, MAX_NEW_TOKENS)
+        check_integer("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)
+        check_number("temperature", self.temperature, 0.0, 100.0)
+        check_integer("top_k", self.top_k, 1, 2**31 - 1)
+        check_number("top_p", self.top_p, 0.0, 1.0, above=True)
+        check_number("typical_p", self.typical_p, 0.0, 1.0, above=True)
+        check_number("repetition_penalty", self.repetition_penalty, 0.0, 100.0, above=True)
+        check_number("presence_penalty", self.presence_penalty, -2.0, 2.0)
+        check_number("frequency_penalty", self.frequency_penalty, -2.0, 2.0)
+        check_integer("seed", self.seed, 0, 2**64 - 1)
+        check_integer("n", self.n, 1, MAX_COMPLETIONS)
+        check_integer("best_of", self.best_of, self.n, MAX_COMPLETIONS)
+        check_number("max_time", self.max_time, 0.0, 86_400.0, above=True)
+        check_integer("logprobs", self.logprobs, 0, MAX_TOP_LOGPROBS)
         _check_stop(self.stop)
-        _check_switch("echo", self.echo)
-        _check_switch("ignore_eos", self.ignore_eos)
+        check_switch("echo", self.echo)
+        check_switch("ignore_eos", self.ignore_eos)
         if len(self.logit_bias) > MAX_LOGIT_BIAS:
             raise InvalidParameterError("logit_bias", f"takes at most {MAX_LOGIT_BIAS} tokens.")
         for token, bias in self.logit_bias:
-            _check_integer("logit_bias", token, 0, 2**31 - 1)
-            _check_number("logit_bias", bias, -100.0, 100.0)
+            check_integer("logit_bias", token, 0, 2**31 - 1)
+            check_number("logit_bias", bias, -100.0, 100.0)
         if self.num_drawn > 1 and self.temperature == 0.0:
             name = "n" if self.n > 1 else "best_of"
             raise InvalidParameterError(

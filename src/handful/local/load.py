@@ -9,7 +9,8 @@ from handful.local.transformers_backend import transformers_model
 from handful.model.checkpoint import read_config
 from handful.model.families import is_native
 from handful.model.load import load_model
-from handful.model.source import resolve
+from handful.model.source import ModelFiles, resolve
+from handful.pipelines.tasks import is_causal, task_of, unfit
 from handful.types import Device, Precision
 
 
@@ -32,5 +33,13 @@ def load(
     files = resolve(name, revision=revision, settings=used)
     chosen = (precision or used.precision, device or used.device)
     if not is_native(read_config(files.folder)):
+        _check_writes(files)
         return transformers_model(files, *chosen, used)
     return native_model(load_model(files, *chosen), used)
+
+
+def _check_writes(files: ModelFiles) -> None:
+    """Refuse a model that is made for something other than text generation before anything is loaded."""
+    task = task_of(files.folder)
+    if task is not None and task != "text-generation" and not is_causal(files.folder):
+        raise unfit(files.name, task, "text-generation")

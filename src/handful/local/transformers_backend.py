@@ -1,6 +1,6 @@
 """Any causal language model that handful's own decoder doesn't know, through Transformers, behind the same `Backend`.
 
-Transformers is imported only here, only when such a model is loaded. `trust_remote_code` is off without a switch: code
+Transformers is imported only when such a model is loaded. `trust_remote_code` is off without a switch: code
 in a checkpoint never runs. Everything but the model's own forward pass is handful's: sampling, end sequences,
 streaming, scoring, limits.
 """
@@ -16,13 +16,14 @@ from handful.engine.arena import Arena
 from handful.engine.engine import Engine
 from handful.engine.scheduler import Limits
 from handful.engine.segments import SegmentTree
-from handful.errors import CheckpointError
 from handful.local.model import LocalModel
 from handful.local.native import limits_of
 from handful.local.transformers_runner import OneByOne, TransformersRunner
+from handful.model.fingerprint import fingerprint
 from handful.model.precision import dtype_name, resolve_device, resolve_precision
 from handful.model.source import ModelFiles
 from handful.model.tokenizer import Tokenizer
+from handful.pipelines.pretrained import load_pretrained
 from handful.types import Device, ModelInfo, Precision
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def transformers_model(files: ModelFiles, precision: Precision, device: Device, 
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
     tokenizer = Tokenizer(files.folder)
-    model = _load(files, dtype).to(place).eval()
+    model = load_pretrained("AutoModelForCausalLM", files, dtype, "a causal language model").to(place)
     config = model.config.get_text_config()
     info = _describe(files, model, _context_length(config), dtype_name(dtype), place.type)
     runner = TransformersRunner(model, place)
@@ -48,40 +49,6 @@ def transformers_model(files: ModelFiles, precision: Precision, device: Device, 
     scheduler = OneByOne(SegmentTree(Arena(limits.num_slots)), limits, runner.caches)
     _log.warning("%s (%s) runs through Transformers, one request at a time", files.name, info.architecture)
     return LocalModel(Engine(runner, scheduler, frozenset(tokenizer.eos_token_ids)), tokenizer, info, settings)
-
-
-def _load(files: ModelFiles, dtype: torch.dtype) -> Any:
-    """The model from local files only. CheckpointError names what is wrong with them."""
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError:
-        raise CheckpointError(
-            f"{files.name} is of a kind that handful runs through Transformers, which isn't installed.",
-            fix="Install it: pip install 'handful[transformers]'",
-        ) from None
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            files.folder,
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            weights_only=True,
-            output_loading_info=True,
-        )
-    except Exception as error:
-        _log.debug("Transformers couldn't load %s", files.folder, exc_info=True)
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(
-            f"Transformers can't load {files.name}: {first_line[:300]}",
-            fix="handful runs no code from a checkpoint; the model must be one that Transformers has itself.",
-        ) from error
-    if report["missing_keys"]:
-        shown = ", ".join(sorted(report["missing_keys"])[:3])
-        raise CheckpointError(
-            f"{files.name} lacks weights that a causal language model needs: {shown}",
-            fix="It may be a model of another kind, or an incomplete download.",
-        )
-    return model
 
 
 def _context_length(config: Any) -> int:
@@ -116,4 +83,5 @@ def _describe(files: ModelFiles, model: Any, context_length: int, precision: str
         source=files.source,
         revision=files.revision,
         weight_bytes=sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
+        details={"files": fingerprint(files.folder)},
     )

@@ -93,9 +93,7 @@ def _from_vocabulary_and_merges(folder: Path, declared: dict[str, Any]) -> RawTo
 
 def _through_transformers(folder: Path) -> RawTokenizer:
     """Only a SentencePiece model is there: Transformers knows how to turn it into a tokenizer.json."""
-    fix = (
-        "Install what converts it: pip install 'handful[transformers]' sentencepiece protobuf; or add a tokenizer.json."
-    )
+    fix = "Install what converts it: pip install 'handful[transformers]'; or add a tokenizer.json."
     try:
         from transformers import AutoTokenizer
 

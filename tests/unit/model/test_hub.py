@@ -142,6 +142,18 @@ def test_a_cached_model_works_when_the_hub_is_gone(hub: FakeHub, model: Path, mo
     assert get() == online
 
 
+def test_a_sentence_encoder_comes_with_its_modules(hub: FakeHub, model: Path) -> None:
+    kept = ("modules.json", "sentence_bert_config.json", "vocab.txt", "1_Pooling/config.json", "2_Dense/config.json")
+    others = ("onnx/config.json", "openvino/config.json", "1_Pooling/own.py")
+    for name in (*kept, *others, "2_Dense/model.safetensors"):
+        (model / name).parent.mkdir(exist_ok=True)
+        (model / name).write_text("{}")
+    hub.add(NAME, model)
+    folder = get().folder
+    assert all((folder / name).is_file() for name in (*kept, "2_Dense/model.safetensors"))
+    assert not any((folder / name).exists() for name in others)
+
+
 def test_local_only_asks_nobody(hub: FakeHub, model: Path) -> None:
     hub.add(NAME, model)
     with pytest.raises(NotFoundError, match="not, or not wholly, in the cache") as caught:

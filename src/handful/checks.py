@@ -1,0 +1,48 @@
+"""Checks of single values that callers give: each refuses by the name that the caller wrote (InvalidParameterError)."""
+
+import math
+
+from handful.errors import InvalidParameterError
+
+
+def check_number(name: str, value: float | None, low: float, high: float, *, above: bool = False) -> None:
+    """Refuse anything but a finite number in [low, high] (or in (low, high] when `above`). None means unset."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidParameterError(name, f"must be a number, not {type(value).__name__}.")
+    if not math.isfinite(value) or value < low or value > high or (above and value == low):
+        opening = "more than" if above else "at least"
+        raise InvalidParameterError(name, f"must be {opening} {low:g} and at most {high:g}, not {value!r}.")
+
+
+def check_integer(name: str, value: int | None, low: int, high: int) -> None:
+    """Refuse anything but a whole number in [low, high]. None means unset."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidParameterError(name, f"must be a whole number, not {type(value).__name__}.")
+    if not low <= value <= high:
+        raise InvalidParameterError(name, f"must be from {low} to {high}, not {value}.")
+
+
+def check_switch(name: str, value: object) -> None:
+    """Refuse anything but true or false."""
+    if not isinstance(value, bool):
+        raise InvalidParameterError(name, f"must be true or false, not {type(value).__name__}.")
+
+
+def check_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Refuse anything but one of some words."""
+    if value not in allowed:
+        raise InvalidParameterError(name, f"must be one of {', '.join(allowed)}, not {value!r}.")
+
+
+def check_strings(name: str, values: tuple[str, ...], least: int) -> None:
+    """Refuse anything but a tuple of at least `least` strings, none of them empty."""
+    if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+        raise InvalidParameterError(name, "must be strings.")
+    if len(values) < least:
+        raise InvalidParameterError(name, f"must hold at least {least} string{'s' * (least > 1)}.")
+    if any(not value.strip() for value in values):
+        raise InvalidParameterError(name, "must not hold an empty string.")

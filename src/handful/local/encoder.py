@@ -1,0 +1,25 @@
+"""`load_encoder`: a sentence encoder's name becomes something that turns texts into vectors."""
+
+import torch
+
+from handful.config import Settings, settings
+from handful.model.source import resolve
+from handful.pipelines.encoder import Encoder
+from handful.types import Device
+
+
+def load_encoder(
+    name: str = "default-embeddings",
+    *,
+    device: Device | None = None,
+    revision: str | None = None,
+    configuration: Settings | None = None,
+) -> Encoder:
+    """Load a sentence-transformers model: `default-embeddings`, a Hub id or a local folder.
+
+    `device` overrides the settings. Raises NotFoundError, CheckpointError (a model of another kind), NotReadyError.
+    """
+    used = configuration or settings()
+    if used.threads:
+        torch.set_num_threads(used.threads)
+    return Encoder(resolve(name, revision=revision, settings=used), device or used.device)
