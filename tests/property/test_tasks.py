@@ -42,6 +42,8 @@ def tasks(draw: st.DrawFn) -> Task:
         description=draw(VALUE),
         input="{left} and {right}",
         labels=labels,
+        calibration=draw(st.sampled_from(["auto", "none"])) if labels else "auto",
+        abstain_below=draw(st.none() | st.floats(0.01, 1)) if labels else None,
         examples=tuple(draw(st.lists(example, max_size=5))),
         parameters=GenerationParameters() if labels else draw(parameters),
         version=draw(st.none() | FULL),

@@ -8,22 +8,25 @@
 4. What is chosen is never worse than plain scoring on the evidence.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.learn.calibrate import CONTENT_FREE, mean_bias, random_texts
+from handful.learn.calibrate import mean_bias
 from handful.learn.crossfit import Reading, balanced_prompts, read_examples
 from handful.learn.ensemble import EnsemblePredictor, Member
 from handful.learn.evidence import Judged, Verdict, choose, judge
+from handful.learn.ngrams import Encoder, vectors_of
+from handful.learn.ordering import some_orders
 from handful.learn.probability import Classes, Vector
 from handful.learn.reading import Reader
 from handful.learn.recipe import CALIBRATED, LOGISTIC_AND_SCORE, PLAIN, RECIPES, Read, Recipe, fit_recipe
 from handful.learn.representation import classes_of
+from handful.task.calibration import label_bias, probes
 from handful.task.inputs import Input, values_of
 from handful.task.problem import join_words
 from handful.task.task import Example, Task
@@ -44,11 +47,15 @@ class AutoSettings:
                  smallest multiple of the number of labels that is at least 4 (8 with 16 examples of every label)
     num_prompts  most prompts that are averaged; a query costs one or two passes through the model for each
     recipes      what to choose from; plain scoring is always judged beside them
+    encoder      what the recipes with an encoder read; they are left out without one
+    synonyms     label -> further words that mean it (see `Reader`)
     """
 
     num_shown: int | None = None
     num_prompts: int = 2
     recipes: tuple[Recipe, ...] = RECIPES
+    encoder: Encoder | None = None
+    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,11 +65,18 @@ class AutoSettings:
                 raise InvalidParameterError(name, f"must be a whole number from 1, not {value!r}.")
         if not self.recipes:
             raise InvalidParameterError("recipes", "is empty.", fix="Leave it out to choose from all.")
+        if self.encoder is None and all(recipe.encoder_kind is not None for recipe in self.recipes):
+            raise InvalidParameterError("encoder", "is needed by what was chosen.", fix="Give an encoder.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What `auto` chose, why, and what to expect. `num_passes`: passes through the model that a query costs."""
+    """What `auto` chose, why, and what to expect.
+
+    num_passes   passes through the model that a query costs
+    confidences  how sure it was of each held-out example, and `is_right` whether it was right: what `reliability_bins`
+                 and `threshold_for` take. Where all examples are shown, prompts of half of them said it
+    """
 
     recipe: str
     reason: str
@@ -71,6 +85,8 @@ class Choice:
     num_prompts: int
     num_shown: int
     num_passes: int
+    confidences: tuple[float, ...] = ()
+    is_right: tuple[bool, ...] = ()
 
     def __str__(self) -> str:
         prompts = f"{self.recipe}, {self.num_prompts} prompts of {self.num_shown} examples, {self.num_passes} passes"
@@ -92,6 +108,8 @@ class Choice:
             "num_passes": self.num_passes,
             "expected": self.expected.to_dict(),
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "confidences": list(self.confidences),
+            "is_right": list(self.is_right),
         }
 
 
@@ -141,7 +159,8 @@ class _Auto:
 
         # Behind each prompt enough examples of every class must stay for a head to learn from.
         has_enough = self.fewest - -(-self.num_shown // num_labels) >= _FEWEST_READ
-        self.recipes = tuple(recipe for recipe in self.settings.recipes if has_enough or recipe.kind is None)
+        offered = [one for one in settings.recipes if one.encoder_kind is None or settings.encoder is not None]
+        self.recipes = tuple(recipe for recipe in offered if has_enough or not recipe.has_head)
         if not self.recipes:
             raise self._too_few()
 
@@ -149,7 +168,7 @@ class _Auto:
     def shows_all(self) -> bool:
         """Whether every prompt shows all examples: where no head is to learn, and no smaller number was asked for."""
         asked = self.settings.num_shown
-        has_head = any(recipe.kind is not None for recipe in self.recipes)
+        has_head = any(recipe.has_head for recipe in self.recipes)
         return not has_head and (asked is None or asked >= len(self.inputs))
 
     def cross_fitted(self) -> tuple[EnsemblePredictor, Choice]:
@@ -165,7 +184,7 @@ class _Auto:
         halves = balanced_prompts(self.classes, max(1, len(self.inputs) // 2), 2, self.settings.seed)
         judged = self._judge(self._read(halves))
         kept, reason = self._choose(judged)
-        orders = _orders(len(self.inputs), self.settings.num_prompts, self.settings.seed)
+        orders = some_orders(len(self.inputs), self.settings.num_prompts, self.settings.seed)
         readings = [self._ask_nothing(order) for order in orders]
         return self._finish(readings, kept, reason, judged, len(self.inputs))
 
@@ -191,8 +210,11 @@ class _Auto:
     def _read(self, prompts: Sequence[Sequence[int]]) -> list[Reading]:
         with_states = any(recipe.kind is not None for recipe in self.recipes)
         readers = [self._reader(shown) for shown in prompts]
+        encoded = None
+        if self.settings.encoder is not None and any(recipe.encoder_kind is not None for recipe in self.recipes):
+            encoded = vectors_of(self.settings.encoder, self.task, self.inputs)
         return [
-            read_examples(reader, self.inputs, shown, self._bias(reader), with_states=with_states)
+            read_examples(reader, self.inputs, shown, self._bias(reader), with_states=with_states, encoded=encoded)
             for reader, shown in zip(readers, prompts, strict=True)
         ]
 
@@ -201,24 +223,22 @@ class _Auto:
         return Reading(reader, np.ones(len(self.inputs), dtype=np.bool_), Read(), self._bias(reader))
 
     def _reader(self, shown: Sequence[int]) -> Reader:
-        return Reader(self.task.with_examples(self.task.examples[index] for index in shown), self.backend)
+        task = self.task.with_examples(self.task.examples[index] for index in shown)
+        return Reader(task, self.backend, self.settings.synonyms)
 
     def _bias(self, reader: Reader) -> Vector:
         """The prompt's bias without labels: over the unlabelled inputs, or else over inputs that say nothing."""
         if self.unlabelled:
             return mean_bias(reader.log_probabilities(self.unlabelled))
         texts = [text for given in self.inputs for text in values_of(self.task, given).values()]
-        words = random_texts(texts, seed=self.settings.seed)
-        found = reader.score(reader.prompts_of_texts([*CONTENT_FREE, *words]))
-        joined = np.sqrt(mean_bias(found[: len(CONTENT_FREE)]) * mean_bias(found[len(CONTENT_FREE) :]))
-        bias: Vector = joined / joined.sum()
-        return bias
+        found = reader.score(reader.prompts_of_texts(probes(texts, seed=self.settings.seed)))
+        return np.array(label_bias(found.tolist()))
 
     def _finish(
         self, readings: Sequence[Reading], kept: Judged, reason: str, judged: Sequence[Judged], num_shown: int
     ) -> tuple[EnsemblePredictor, Choice]:
         members = [_member(reading, kept.recipe, self.classes) for reading in readings]
-        predictor = EnsemblePredictor(tuple(members), kept.sharpness)
+        predictor = EnsemblePredictor(tuple(members), kept.sharpness, self.settings.encoder)
         return predictor, Choice(
             recipe=kept.recipe.name,
             reason=reason,
@@ -227,19 +247,11 @@ class _Auto:
             num_prompts=len(members),
             num_shown=num_shown,
             num_passes=predictor.num_passes,
+            confidences=tuple(kept.confidences.tolist()),
+            is_right=tuple(bool(one) for one in kept.is_right),
         )
 
 
 def _member(reading: Reading, recipe: Recipe, classes: Classes) -> Member:
     unseen = ~reading.shown
     return Member(reading.reader, fit_recipe(recipe, reading.read.rows(unseen), classes[unseen], reading.bias))
-
-
-def _orders(num_examples: int, num_prompts: int, seed: int) -> list[list[int]]:
-    """Different orders of all examples: a random one, its reverse, further random ones."""
-    draw = np.random.default_rng(seed)
-    orders: list[list[int]] = []
-    for _ in range(4 * num_prompts):
-        first = draw.permutation(num_examples).tolist()
-        orders += [order for order in (first, first[::-1]) if order not in orders]
-    return orders[:num_prompts]

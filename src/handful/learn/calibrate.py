@@ -11,7 +11,6 @@ label prior  b = (share of the label among the examples) ^ tau (arXiv 2305.14345
              unbalanced examples
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -22,8 +21,6 @@ from handful.learn.probability import Matrix, Vector, log_normalise, log_of
 
 Calibration = Literal["none", "contextual", "domain", "batch"]
 CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
-
-CONTENT_FREE = ("N/A", "", "[MASK]")
 
 
 def mean_bias(log_probabilities: Matrix) -> Vector:
@@ -47,19 +44,6 @@ def label_prior(classes: Sequence[int], num_labels: int, *, tau: float = 1.0) ->
     weights = (counts / counts.sum()) ** tau
     prior: Vector = weights / weights.sum()
     return prior
-
-
-def random_texts(texts: Sequence[str], *, num_texts: int = 20, seed: int = 0) -> list[str]:
-    """Texts of the domain that mean nothing: words drawn at random from all words of `texts`, as long as they are.
-
-    Each has the mean number of words of `texts`. The same texts and seed give the same words.
-    """
-    words = sorted(word for text in texts for word in text.split())
-    if not words:
-        return []
-    length = max(1, round(len(words) / len(texts)))
-    draw = random.Random(seed)  # noqa: S311  a reproducible draw, not a secret
-    return [" ".join(draw.choice(words) for _ in range(length)) for _ in range(num_texts)]
 
 
 @dataclass(slots=True)

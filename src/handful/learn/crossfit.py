@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handful.learn.heads import Head, HeadKind
 from handful.learn.logistic import stratified_folds
 from handful.learn.probability import Classes, Mask, Matrix, Vector, log_normalise
 from handful.learn.reading import Reader
-from handful.learn.recipe import Fitted, Read, Recipe, fit_recipe
+from handful.learn.recipe import Fitted, Heads, Read, Recipe, fit_recipe
 from handful.task.inputs import Input
 
 _NUM_FOLDS = 5
@@ -58,20 +57,29 @@ def balanced_prompts(classes: Classes, num_shown: int, num_prompts: int, seed: i
 
 
 def read_examples(
-    reader: Reader, inputs: Sequence[Input], shown: Sequence[int], bias: Vector, *, with_states: bool = True
+    reader: Reader,
+    inputs: Sequence[Input],
+    shown: Sequence[int],
+    bias: Vector,
+    *,
+    with_states: bool = True,
+    encoded: Matrix | None = None,
 ) -> Reading:
-    """Ask one prompt about every example that it doesn't show; for hidden states, too, `with_states`."""
+    """Ask one prompt about every example that it doesn't show; for hidden states, too, `with_states`.
+
+    `encoded` are an encoder's vectors of all inputs, which no prompt changes.
+    """
     mask = np.zeros(len(inputs), dtype=np.bool_)
     mask[list(shown)] = True
     asked = [given for given, is_shown in zip(inputs, mask, strict=True) if not is_shown]
     scores = np.zeros((len(inputs), len(reader.labels)))
     scores[~mask] = reader.log_probabilities(asked)
     if not with_states:
-        return Reading(reader, mask, Read(scores), bias)
+        return Reading(reader, mask, Read(scores, None, encoded), bias)
     states = reader.hidden_states(asked)
     vectors = np.zeros((len(inputs), states.shape[1]))
     vectors[~mask] = states
-    return Reading(reader, mask, Read(scores, vectors), bias)
+    return Reading(reader, mask, Read(scores, vectors, encoded), bias)
 
 
 def held_out(
@@ -104,8 +112,8 @@ def _fit_without(reading: Reading, recipes: Sequence[Recipe], classes: Classes, 
     rows = ~held & ~reading.shown
     read, known = reading.read.rows(rows), classes[rows]
     has_all = len(np.unique(known)) == len(reading.bias)
-    heads: dict[HeadKind, Head] = {}
+    heads: Heads = {}
     return [
-        fit_recipe(recipe, read, known, reading.bias, heads) if has_all or recipe.kind is None else None
+        fit_recipe(recipe, read, known, reading.bias, heads) if has_all or not recipe.has_head else None
         for recipe in recipes
     ]

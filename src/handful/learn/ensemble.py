@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handful.learn.ngrams import Encoder, vectors_of
 from handful.learn.predictor import Predictor
 from handful.learn.probability import Matrix, log_normalise, normalise
 from handful.learn.reading import Reader
@@ -28,19 +29,23 @@ class Member:
         """Passes through the model that an input costs."""
         return int(self.fitted.score_weight > 0) + int(self.fitted.head is not None)
 
-    def log_probabilities(self, inputs: Sequence[Input]) -> Matrix:
-        """`[n, labels]`, rows normalised."""
+    def log_probabilities(self, inputs: Sequence[Input], encoded: Matrix | None = None) -> Matrix:
+        """`[n, labels]`, rows normalised. `encoded` are the inputs' vectors where the encoder has a head."""
         scores = self.reader.log_probabilities(inputs) if self.fitted.score_weight else None
         vectors = self.reader.hidden_states(inputs) if self.fitted.head is not None else None
-        return self.fitted.log_probabilities(Read(scores, vectors))
+        return self.fitted.log_probabilities(Read(scores, vectors, encoded))
 
 
 @dataclass(frozen=True, slots=True)
 class EnsemblePredictor(Predictor):
-    """The mean of its members' log-probabilities, made sharper or flatter by `sharpness` (1 leaves it)."""
+    """The mean of its members' log-probabilities, made sharper or flatter by `sharpness` (1 leaves it).
+
+    `encoder` is what members with a head on an encoder need; it is asked once for all of them.
+    """
 
     members: tuple[Member, ...]
     sharpness: float = 1.0
+    encoder: Encoder | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -49,15 +54,21 @@ class EnsemblePredictor(Predictor):
 
     @property
     def num_passes(self) -> int:
-        """Passes through the model that an input costs."""
+        """Passes through the model that an input costs; the encoder's isn't counted."""
         return sum(member.num_passes for member in self.members)
 
     def probabilities(self, inputs: Sequence[Input]) -> Matrix:
         """See `Predictor.probabilities`."""
         if not len(inputs):
             return np.zeros((0, len(self.labels)))
-        found = [member.log_probabilities(inputs) for member in self.members]
+        encoded = self._encoded(inputs)
+        found = [member.log_probabilities(inputs, encoded) for member in self.members]
         return normalise(self.sharpness * average(found))
+
+    def _encoded(self, inputs: Sequence[Input]) -> Matrix | None:
+        if self.encoder is None or all(member.fitted.encoder_head is None for member in self.members):
+            return None
+        return vectors_of(self.encoder, self.members[0].reader.task, inputs)
 
 
 def average(log_probabilities: Sequence[Matrix]) -> Matrix:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -19,12 +20,19 @@ from handful.learn import saved
 from handful.learn.auto import AutoSettings, Choice, fit_auto
 from handful.learn.columns import classes_and_codes, texts_of
 from handful.learn.ensemble import EnsemblePredictor
+from handful.learn.ngrams import Encoder
+from handful.learn.predictor import check_threshold
 from handful.learn.probability import Matrix
-from handful.learn.recipe import RECIPES, Recipe
+from handful.learn.recipe import ENCODER_RECIPES, RECIPES, Recipe
+from handful.learn.threshold import Threshold, threshold_for
 from handful.task.problem import did_you_mean, join_words
+from handful.task.review import repetitions
 from handful.task.task import Example, Task
 
 _NUM_PROMPTS = 2
+ALL_RECIPES = (*RECIPES, *ENCODER_RECIPES)
+_SHARED = ("model", "encoder")
+_MAPPINGS = ("label_words", "synonyms")
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -34,13 +42,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     input        the layout of a text in the prompt, with the one variable {text}
     output       the layout of its label below it, with {output}
     label_words  class -> the word that the model reads for it; a class that isn't named is written with `str`
+    synonyms     class -> further words that mean it, read beside its own; their probabilities are added
+    encoder      an encoder of texts, such as `handful.local.encoder.load_encoder()` gives: "auto" then also tries
+                 heads on its vectors; copies of the estimator share it, too
     recipe       "auto" chooses by cross-validation; or the name of one of `handful.learn.recipe.RECIPES`
     num_shown    examples in one prompt. None: all where no head is to learn from the others, and else 4 to 8
     num_prompts  most prompts that are averaged (None: 2, and 1 for the recipe "plain"); more cost more time a query
     separator    what ends an example in the prompt
     random_state which examples are shown, and in which order: a whole number
 
-    After `fit`: `classes_` (sorted), `choice_` (what was chosen and what accuracy to expect), `predictor_`.
+    After `fit`: `classes_` (sorted), `choice_` (what was chosen and what accuracy to expect), `predictor_`, and
+    `repetitions_` (texts that were given twice, with the same class or with different ones).
     """
 
     def __init__(
@@ -52,6 +64,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         description: str = "",
         separator: str = "\n\n",
         label_words: Mapping[Any, str] | None = None,
+        synonyms: Mapping[Any, Sequence[str]] | None = None,
+        encoder: Encoder | None = None,
         recipe: str = "auto",
         num_shown: int | None = None,
         num_prompts: int | None = None,
@@ -63,6 +77,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.description = description
         self.separator = separator
         self.label_words = label_words
+        self.synonyms = synonyms
+        self.encoder = encoder
         self.recipe = recipe
         self.num_shown = num_shown
         self.num_prompts = num_prompts
@@ -81,8 +97,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         task = self._task(classes)
         examples = [Example({"text": text}, task.labels[code]) for text, code in zip(texts, codes, strict=True)]
         unknown = [] if unlabelled is None else texts_of(unlabelled)
-        predictor, choice = fit_auto(task, backend, examples, self._settings(), unlabelled=unknown)
+        predictor, choice = fit_auto(task, backend, examples, self._settings(classes, task.labels), unlabelled=unknown)
         self.classes_ = classes
+        self.repetitions_ = repetitions(examples)
         self.choice_: Choice = choice
         self.predictor_: EnsemblePredictor = predictor
         return self
@@ -98,34 +115,54 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         answers: NDArray[Any] = self.classes_[columns]
         return answers
 
+    def threshold_for(self, precision: float, *, confidence: float = 0.95) -> Threshold:
+        """From which probability on `precision` of the answers are right, by the evidence of the fit.
+
+        Raises InvalidInputError where the labelled examples are too few to promise it, saying how many it takes.
+        """
+        check_is_fitted(self)
+        found = self.choice_
+        return threshold_for(found.confidences, found.is_right, precision, confidence=confidence)
+
+    def predict_or_abstain(self, X: Any, threshold: float | Threshold, otherwise: Any = None) -> NDArray[Any]:
+        """Like `predict`, with `otherwise` for texts whose class is less probable than the threshold."""
+        least = threshold.value if isinstance(threshold, Threshold) else threshold
+        check_threshold(least)
+        rows = self.predict_proba(X)
+        answers = np.full(len(rows), otherwise, dtype=object)
+        is_sure = rows.max(axis=1, initial=0.0) >= least
+        answers[is_sure] = self.classes_[rows[is_sure].argmax(axis=1)]
+        return answers
+
     def save(self, folder: str | Path) -> None:
         """Write the fitted classifier to a folder: JSON and safetensors, no pickle, not the model. NotFittedError."""
         check_is_fitted(self)
-        parameters = {name: value for name, value in self.get_params(deep=False).items() if name != "model"}
-        words = self.label_words or {}
-        parameters["label_words"] = None if self.label_words is None else list(words.items())
+        parameters = {name: value for name, value in self.get_params(deep=False).items() if name not in _SHARED}
+        for name in _MAPPINGS:  # JSON's own mappings have text for keys
+            parameters[name] = None if parameters[name] is None else list(parameters[name].items())
         saved.save(Path(folder), saved.Saved(parameters, self.classes_, self.predictor_, self.choice_))
 
     @classmethod
-    def load(cls, folder: str | Path, model: Backend) -> Self:
-        """Read a saved classifier; `model` must be the one it was fitted with.
+    def load(cls, folder: str | Path, model: Backend, encoder: Encoder | None = None) -> Self:
+        """Read a saved classifier; `model` and `encoder` must be those that it was fitted with.
 
         Raises NotFoundError, InvalidInputError for files that aren't a saved classifier, InvalidParameterError for
         another model.
         """
-        found = saved.load(Path(folder), model)
+        found = saved.load(Path(folder), model, encoder)
         parameters = dict(found.parameters)
-        if parameters.get("label_words") is not None:
-            parameters["label_words"] = dict(parameters["label_words"])
-        made = cls(model, **parameters)
+        for name in _MAPPINGS:
+            if parameters.get(name) is not None:
+                parameters[name] = dict(parameters[name])
+        made = cls(model, encoder=encoder, **parameters)
         made.classes_, made.predictor_, made.choice_ = found.classes, found.predictor, found.choice
         return made
 
     def __sklearn_clone__(self) -> Self:
         # `clone` deep-copies parameters, and a model is no value: it has threads and gigabytes. Copies share it.
         parameters = self.get_params(deep=False)
-        model = parameters.pop("model")
-        return type(self)(model, **copy.deepcopy(parameters))
+        shared = {name: parameters.pop(name) for name in _SHARED}
+        return type(self)(**shared, **copy.deepcopy(parameters))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -141,12 +178,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def _task(self, classes: NDArray[Any]) -> Task:
         words = dict(self.label_words or {})
-        for known in words:
-            if known not in classes.tolist():
-                listed = join_words(map(str, classes.tolist()[:20]))
-                raise InvalidParameterError(
-                    "label_words", f"names {known!r}, which is no class.", fix=f"Classes: {listed}."
-                )
+        _check_classes("label_words", words, classes)
         labels = tuple(str(words.get(one, one)) for one in classes.tolist())
         return Task(
             name="classifier",
@@ -157,18 +189,35 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             labels=labels,
         )
 
-    def _settings(self) -> AutoSettings:
+    def _settings(self, classes: NDArray[Any], labels: tuple[str, ...]) -> AutoSettings:
+        given = dict(self.synonyms or {})
+        _check_classes("synonyms", given, classes)
+        synonyms = {label: given[one] for one, label in zip(classes.tolist(), labels, strict=True) if one in given}
         recipes = _recipes(self.recipe)
         num_prompts = self.num_prompts
         if num_prompts is None:
             num_prompts = 1 if self.recipe == "plain" else _NUM_PROMPTS
         if isinstance(self.random_state, bool) or not isinstance(self.random_state, int) or self.random_state < 0:
             raise InvalidParameterError("random_state", f"must be a whole number from 0, not {self.random_state!r}.")
-        return AutoSettings(num_shown=self.num_shown, num_prompts=num_prompts, recipes=recipes, seed=self.random_state)
+        return AutoSettings(
+            num_shown=self.num_shown,
+            num_prompts=num_prompts,
+            recipes=recipes,
+            encoder=self.encoder,
+            synonyms=synonyms,
+            seed=self.random_state,
+        )
+
+
+def _check_classes(name: str, given: Mapping[Any, Any], classes: NDArray[Any]) -> None:
+    for known in given:
+        if known not in classes.tolist():
+            listed = join_words(map(str, classes.tolist()[:20]))
+            raise InvalidParameterError(name, f"names {known!r}, which is no class.", fix=f"Classes: {listed}.")
 
 
 def _recipes(name: str) -> tuple[Recipe, ...]:
-    by_name: dict[str, Sequence[Recipe]] = {"auto": RECIPES, **{recipe.name: (recipe,) for recipe in RECIPES}}
+    by_name: dict[str, Sequence[Recipe]] = {"auto": ALL_RECIPES, **{recipe.name: (recipe,) for recipe in ALL_RECIPES}}
     if name not in by_name:
         fix = did_you_mean(str(name), by_name)
         raise InvalidParameterError("recipe", f"must be one of {join_words(by_name)}, not {name!r}.", fix=fix)

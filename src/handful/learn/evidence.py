@@ -1,7 +1,7 @@
 """What recipes achieved on examples that were held out from them, and the rule that chooses by it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A recipe with what it said of the held-out examples: right or wrong `[n]`, log loss `[n]`."""
+    """A recipe with what it said of the held-out examples: whether right, log loss, how sure it was; each `[n]`."""
 
     recipe: Recipe
     is_right: Vector
     losses: Vector
     sharpness: float = 1.0
+    confidences: Vector = field(default_factory=lambda: np.zeros(0))
 
     @property
     def verdict(self) -> Verdict:
@@ -75,8 +76,9 @@ def _judge(recipe: Recipe, answers: Matrix, reached: Mask, classes: Classes) -> 
     if not len(true):
         return Judged(recipe, np.zeros(0), np.zeros(0))
     sharpness = best_sharpness(said, true)
-    losses = log_loss(log_normalise(sharpness * said), true)
-    return Judged(recipe, (said.argmax(axis=1) == true).astype(np.float64), losses, sharpness)
+    final = log_normalise(sharpness * said)
+    is_right = (said.argmax(axis=1) == true).astype(np.float64)
+    return Judged(recipe, is_right, log_loss(final, true), sharpness, np.exp(final.max(axis=1)))
 
 
 def best_sharpness(log_probabilities: Matrix, classes: Classes) -> float:

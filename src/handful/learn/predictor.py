@@ -7,6 +7,7 @@ in the order of `labels` wins.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from handful.errors import InvalidParameterError
 from handful.learn.probability import Matrix
 from handful.task.inputs import Input
 
@@ -26,6 +27,19 @@ class Predictor(ABC):
     def predict(self, inputs: Sequence[Input]) -> list[str]:
         """The most probable label of each input."""
         return most_probable_labels(self.labels, self.probabilities(inputs))
+
+    def predict_or_abstain(self, inputs: Sequence[Input], threshold: float) -> list[str | None]:
+        """The most probable label where its probability is at least `threshold`, and None (out of scope) below it."""
+        check_threshold(threshold)
+        rows = self.probabilities(inputs)
+        labels = most_probable_labels(self.labels, rows)
+        return [label if row.max() >= threshold else None for label, row in zip(labels, rows, strict=True)]
+
+
+def check_threshold(value: object) -> None:
+    """Raise InvalidParameterError for what is no probability."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidParameterError("threshold", f"must be a probability from 0 to 1, not {value!r}.")
 
 
 def most_probable_labels(labels: Sequence[str], probabilities: Matrix) -> list[str]:

@@ -1,4 +1,4 @@
-"""Asks a backend what a closed task's prompt says of inputs. The only file of `learn` that makes prompts.
+"""Asks a backend what a closed task's prompt says of inputs.
 
 Invariant: every prompt starts with the task's prefix as `task.render` writes it, so the model computes it once.
 """

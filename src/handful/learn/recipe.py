@@ -2,9 +2,9 @@
 
 A recipe is log-linear in two readings of the same prompt:
 
-    log q = score_weight * (log p - log bias) + head(hidden state)
+    log q = score_weight * (log p - log bias) + head(hidden state) + head(encoder's vector)
 
-p are the label words' probabilities and the head was fitted to labelled examples that the prompt doesn't show.
+p are the label words' probabilities and the heads were fitted to labelled examples that the prompt doesn't show.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,18 @@ _PRIOR_ROWS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`score_weight` 0 asks for no scores; `kind` None asks for no hidden states."""
+    """`score_weight` 0 asks for no scores; `kind` None for no hidden states, `encoder_kind` None for no encoder."""
 
     name: str
     score_weight: float = 0.0
     calibrated: bool = False
     kind: HeadKind | None = None
+    encoder_kind: HeadKind | None = None
+
+    @property
+    def has_head(self) -> bool:
+        """Whether there is something to fit to labelled examples."""
+        return self.kind is not None or self.encoder_kind is not None
 
 
 PLAIN = Recipe("plain", score_weight=1.0)
@@ -37,33 +43,40 @@ LOGISTIC = Recipe("logistic", kind=Logistic())
 CENTROID_AND_SCORE = Recipe("centroid + calibrated", 1.0, True, NearestCentroid())
 LOGISTIC_AND_SCORE = Recipe("logistic + calibrated", 1.0, True, Logistic())
 RECIPES = (PLAIN, CALIBRATED, CENTROID, LOGISTIC, CENTROID_AND_SCORE, LOGISTIC_AND_SCORE)
+ENCODER = Recipe("encoder", encoder_kind=Logistic())
+ENCODER_AND_ALL = Recipe("logistic + calibrated + encoder", 1.0, True, Logistic(), Logistic())
+ENCODER_RECIPES = (ENCODER, ENCODER_AND_ALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one prompt says of some inputs: label log-probabilities `[n, labels]`, hidden states `[n, hidden_size]`.
+    """What one prompt says of some inputs: label log-probabilities `[n, labels]`, hidden states `[n, hidden_size]`; and
+    what an encoder says of them, whatever the prompt: `encoded` `[n, dim]`.
 
     What a recipe doesn't need may be None.
     """
 
     log_probabilities: Matrix | None = None
     vectors: Matrix | None = None
+    encoded: Matrix | None = None
 
     def rows(self, mask: Mask) -> "Read":
         """Some of the rows."""
         return Read(
             None if self.log_probabilities is None else self.log_probabilities[mask],
             None if self.vectors is None else self.vectors[mask],
+            None if self.encoded is None else self.encoded[mask],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A recipe fitted behind one prompt: the bias of its label words and the head on its hidden states."""
+    """A recipe fitted behind one prompt: the bias of its label words, the heads on hidden states and on an encoder."""
 
     score_weight: float
     bias: Vector
     head: Head | None = None
+    encoder_head: Head | None = None
 
     def log_probabilities(self, read: Read) -> Matrix:
         """Rows normalised, `[n, labels]`."""
@@ -72,12 +85,15 @@ class Fitted:
             parts.append(self.score_weight * log_normalise(read.log_probabilities - log_of(self.bias)))
         if self.head is not None and read.vectors is not None:
             parts.append(self.head.log_probabilities(read.vectors))
+        if self.encoder_head is not None and read.encoded is not None:
+            parts.append(self.encoder_head.log_probabilities(read.encoded))
         return log_normalise(np.sum(parts, axis=0))
 
 
-def fit_recipe(
-    recipe: Recipe, read: Read, classes: Classes, prior_bias: Vector, heads: dict[HeadKind, Head] | None = None
-) -> Fitted:
+Heads = dict[tuple[str, HeadKind], Head]
+
+
+def fit_recipe(recipe: Recipe, read: Read, classes: Classes, prior_bias: Vector, heads: Heads | None = None) -> Fitted:
     """Fit a recipe to labelled inputs that the prompt doesn't show (there may be none, if the recipe has no head).
 
     `prior_bias` is the prompt's bias measured without labels; labelled rows refine it. `heads` keeps what was fitted
@@ -87,12 +103,17 @@ def fit_recipe(
     bias = np.full(num_labels, 1.0 / num_labels)
     if recipe.calibrated:
         bias = labelled_bias(read.log_probabilities, classes, prior_bias)
-    if recipe.kind is None or read.vectors is None:
-        return Fitted(recipe.score_weight, bias)
-    kept = {} if heads is None else heads
-    if recipe.kind not in kept:
-        kept[recipe.kind] = recipe.kind.fit(read.vectors, classes, num_labels)
-    return Fitted(recipe.score_weight, bias, kept[recipe.kind])
+    kept: Heads = {} if heads is None else heads
+
+    def fitted(name: str, kind: HeadKind | None, features: Matrix | None) -> Head | None:
+        if kind is None or features is None:
+            return None
+        if (name, kind) not in kept:
+            kept[name, kind] = kind.fit(features, classes, num_labels)
+        return kept[name, kind]
+
+    head = fitted("state", recipe.kind, read.vectors)
+    return Fitted(recipe.score_weight, bias, head, fitted("encoder", recipe.encoder_kind, read.encoded))
 
 
 def labelled_bias(log_probabilities: Matrix | None, classes: Classes, prior_bias: Vector) -> Vector:

@@ -19,12 +19,13 @@ from handful.learn.auto import Choice
 from handful.learn.ensemble import EnsemblePredictor, Member
 from handful.learn.evidence import Verdict
 from handful.learn.heads import LinearHead
+from handful.learn.ngrams import Encoder
 from handful.learn.reading import Reader
 from handful.learn.recipe import Fitted
 from handful.task.task import Task
 
 FORMAT = "handful-classifier-1"
-_JSON, _ARRAYS = "classifier.json", "arrays.safetensors"
+JSON_FILE, ARRAYS_FILE = "classifier.json", "arrays.safetensors"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -52,62 +53,124 @@ def save(folder: Path, what: Saved) -> None:
     content = {
         "format": FORMAT,
         "model": {"name": info.name, "revision": info.revision, "hidden_size": info.hidden_size},
+        "encoder": getattr(what.predictor.encoder, "name", ""),
         "parameters": what.parameters,
         "classes": classes,
         "sharpness": what.predictor.sharpness,
         "members": [
-            {"task": member.reader.task.to_dict(), "score_weight": member.fitted.score_weight} for member in members
+            {
+                "task": member.reader.task.to_dict(),
+                "score_weight": member.fitted.score_weight,
+                "synonyms": {label: list(words) for label, words in member.reader.synonyms.items()},
+            }
+            for member in members
         ],
         "choice": what.choice.to_dict(),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, folder / _ARRAYS)
-    (folder / _JSON).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    save_file(arrays, folder / ARRAYS_FILE)
+    (folder / JSON_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def load(folder: Path, model: Backend) -> Saved:
-    """Read a folder that `save` wrote. Raises NotFoundError, InvalidInputError, InvalidParameterError."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was read from a folder, before it is joined with its model."""
+
+    folder: Path
+    content: dict[str, Any]
+    arrays: Arrays
+
+    def bind(self, model: Backend, encoder: Encoder | None = None) -> Saved:
+        """The classifier on its model, and on its encoder where it has one (`needs_encoder`).
+
+        InvalidParameterError for another model or none of the encoder, InvalidInputError for damaged files.
+        """
+        try:
+            _check_model(self.content["model"], model)
+            self._check_encoder(encoder)
+            return _read(self.content, self.arrays, model, encoder)
+        except (KeyError, TypeError, IndexError) as error:
+            raise InvalidInputError(f"The classifier in {self.folder} is damaged: {error!r}") from None
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether a head reads an encoder's vectors."""
+        return "0.encoder_weights" in self.arrays
+
+    def _check_encoder(self, encoder: Encoder | None) -> None:
+        if not self.needs_encoder:
+            return
+        wanted, name = self.content["encoder"], getattr(encoder, "name", "")
+        fix = f"Load {wanted or 'the one that it was fitted with'}."
+        if encoder is None:
+            raise InvalidParameterError("encoder", "is needed: the classifier was fitted with one.", fix=fix)
+        if wanted and name and wanted != name:
+            raise InvalidParameterError("encoder", f"is {name!r}; the classifier was fitted with {wanted!r}.", fix=fix)
+        given, dim = encoder.embed(["a"]).shape[1], len(self.arrays["0.encoder_weights"])
+        if given != dim:
+            raise InvalidParameterError("encoder", f"gives {given} numbers a text; it takes {dim}.", fix=fix)
+
+
+def read(folder: Path) -> Stored:
+    """Read a folder that `save` wrote. Raises NotFoundError, InvalidInputError."""
+    return Stored(folder, *contents_of(folder, FORMAT))
+
+
+def contents_of(folder: Path, *formats: str) -> tuple[dict[str, Any], Arrays]:
+    """The JSON and the arrays of a classifier's folder of one of these formats.
+
+    Raises NotFoundError, InvalidInputError.
+    """
     try:
-        content = json.loads((folder / _JSON).read_text(encoding="utf-8"))
-        arrays = load_file(folder / _ARRAYS)
+        content = json.loads((folder / JSON_FILE).read_text(encoding="utf-8"))
+        arrays = load_file(folder / ARRAYS_FILE)
     except FileNotFoundError as error:
         raise NotFoundError(
             f"There is no saved classifier in {folder}: {Path(error.filename).name} is missing."
         ) from None
     except (ValueError, SafetensorError) as error:
         raise InvalidInputError(f"The classifier in {folder} is damaged: {error}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InvalidInputError(f"{folder / _JSON} is no classifier that this version reads ({FORMAT}).")
-    try:
-        _check_model(content["model"], model)
-        return _read(content, arrays, model)
-    except (KeyError, TypeError) as error:
-        raise InvalidInputError(f"The classifier in {folder} is damaged: {error!r}") from None
+    if not isinstance(content, dict) or content.get("format") not in formats:
+        raise InvalidInputError(f"{folder / JSON_FILE} is no classifier that can be read here ({', '.join(formats)}).")
+    return content, arrays
 
 
-def _read(content: dict[str, Any], arrays: Arrays, model: Backend) -> Saved:
+def load(folder: Path, model: Backend, encoder: Encoder | None = None) -> Saved:
+    """Read a folder and join it with its model. Raises NotFoundError, InvalidInputError, InvalidParameterError."""
+    return read(folder).bind(model, encoder)
+
+
+def _read(content: dict[str, Any], arrays: Arrays, model: Backend, encoder: Encoder | None) -> Saved:
     members = tuple(_member(entry, index, arrays, model) for index, entry in enumerate(content["members"]))
     choice = dict(content["choice"])
     choice["expected"] = Verdict(**choice["expected"])
     choice["verdicts"] = tuple(Verdict(**verdict) for verdict in choice["verdicts"])
-    predictor = EnsemblePredictor(members, float(content["sharpness"]))
+    for name in ("confidences", "is_right"):
+        choice[name] = tuple(choice.get(name, ()))
+    predictor = EnsemblePredictor(members, float(content["sharpness"]), encoder)
     return Saved(content["parameters"], np.array(content["classes"]), predictor, Choice(**choice))
 
 
 def _member(entry: dict[str, Any], index: int, arrays: Arrays, model: Backend) -> Member:
-    head = None
-    if f"{index}.weights" in arrays:
-        head = LinearHead(arrays[f"{index}.weights"], arrays[f"{index}.head_bias"])
-    fitted = Fitted(float(entry["score_weight"]), arrays[f"{index}.bias"], head)
-    return Member(Reader(Task.from_dict(entry["task"]), model), fitted)
+    heads = [
+        LinearHead(arrays[f"{index}.{name}weights"], arrays[f"{index}.{name}head_bias"])
+        if f"{index}.{name}weights" in arrays
+        else None
+        for name in ("", "encoder_")
+    ]
+    fitted = Fitted(float(entry["score_weight"]), arrays[f"{index}.bias"], *heads)
+    return Member(Reader(Task.from_dict(entry["task"]), model, entry.get("synonyms", {})), fitted)
 
 
 def _arrays_of(fitted: Fitted) -> Arrays:
-    if fitted.head is None:
-        return {"bias": fitted.bias}
-    if not isinstance(fitted.head, LinearHead):
-        raise InvalidInputError(f"A classifier with a {type(fitted.head).__name__} can't be saved yet.")
-    return {"bias": fitted.bias, "weights": fitted.head.weights, "head_bias": fitted.head.bias}
+    arrays: Arrays = {"bias": fitted.bias}
+    for name, head in (("", fitted.head), ("encoder_", fitted.encoder_head)):
+        if head is None:
+            continue
+        if not isinstance(head, LinearHead):
+            raise InvalidInputError(f"A classifier with a {type(head).__name__} can't be saved yet.")
+        arrays |= {f"{name}weights": head.weights, f"{name}head_bias": head.bias}
+    return arrays
 
 
 def _check_model(wanted: dict[str, Any], model: Backend) -> None:

@@ -6,17 +6,16 @@ from typing import Self
 from handful.errors import InvalidParameterError
 from handful.learn.calibrate import (
     CALIBRATIONS,
-    CONTENT_FREE,
     Calibration,
     RunningBias,
     label_prior,
     mean_bias,
-    random_texts,
     remove_bias,
 )
 from handful.learn.predictor import Predictor
 from handful.learn.probability import Matrix, Vector, normalise
 from handful.learn.reading import Reader
+from handful.task.calibration import CONTENT_FREE, random_texts
 from handful.task.inputs import Input, values_of
 from handful.task.problem import join_words
 

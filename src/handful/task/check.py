@@ -4,16 +4,17 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from handful.task.problem import KeyPath, TaskProblem, did_you_mean, join_words
 from handful.task.template import parse_template
-from handful.types import MAX_STOP_CHARACTERS, GenerationParameters
+from handful.types import MAX_STOP_CHARACTERS, Calibration, GenerationParameters
 
 if TYPE_CHECKING:
     from handful.task.task import Example, Task
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 MAX_LABELS = 1_000
 MAX_EXAMPLES = 10_000
 
@@ -41,6 +42,8 @@ def check_task(task: "Task") -> None:
     _check_templates(task)
     _check_separator(task)
     _check_labels(task)
+    _check_calibration(task)
+    _check_abstaining(task)
     _check_parameters(task)
     _check_examples(task)
 
@@ -124,6 +127,25 @@ def _check_endings(task: "Task") -> None:
         if second.startswith(first):
             problem = f"{first.strip()!r} and {second.strip()!r} can't be told apart by what follows an output."
             raise TaskProblem(("labels",), problem, fix="Let `output` end right behind {output}.")
+
+
+def _check_calibration(task: "Task") -> None:
+    if task.calibration not in CALIBRATIONS:
+        fix = f"{did_you_mean(str(task.calibration), CALIBRATIONS)} Write {join_words(CALIBRATIONS)}.".strip()
+        raise TaskProblem(("calibration",), f"can't be {task.calibration!r}.", fix=fix)
+    if task.calibration != "auto" and not task.labels:
+        raise TaskProblem(("calibration",), "has no effect: a task without labels has no probabilities.")
+
+
+def _check_abstaining(task: "Task") -> None:
+    least = task.abstain_below
+    if least is None:
+        return
+    if isinstance(least, bool) or not isinstance(least, int | float) or not 0 < least <= 1:
+        fix = "Write a number above 0 and up to 1, such as 0.8."
+        raise TaskProblem(("abstain_below",), f"must be a probability, not {least!r}.", fix=fix)
+    if not task.labels:
+        raise TaskProblem(("abstain_below",), "has no effect: a task without labels has no probabilities.")
 
 
 def _check_parameters(task: "Task") -> None:

@@ -11,8 +11,9 @@ No I/O: `Fitter.fit` is a generator that yields texts whose tokens it wants coun
 and an awaiting driver (`predict.py`) share it.
 """
 
+import asyncio
+import heapq
 import warnings
-from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from handful.task.render import continuations, prefix, query
 from handful.task.task import Task
 
 Counting = Generator[str, int, "Fit"]
+LabelBias = tuple[float, ...]
 
 # How many tokens more than prefix and query alone a prompt may have: where the two meet, the tokenizer may cut
 # differently, and some put a mark in front of a text. Generous: it only decides whether a count can be saved.
@@ -44,6 +46,9 @@ class Fitter:
     """Fits the queries of one task to one model's context of `context_length` tokens.
 
     It remembers the prefix and its count, so make one for a task and a model and keep it.
+
+    label_bias  what `predict` measured of the task's prompt (see `calibration.py`); None before it did
+    measuring   held by the one of several awaiting callers that measures it
     """
 
     task: Task
@@ -52,6 +57,8 @@ class Fitter:
     _num_prefix_tokens: int | None = None
     _continuations: tuple[str, ...] = ()
     _order: tuple[int, ...] = field(default=())
+    label_bias: LabelBias | None = None
+    measuring: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self._prefix = prefix(self.task)
@@ -115,15 +122,20 @@ class Fitter:
 
 def dropping_order(task: Task) -> tuple[int, ...]:
     """The indexes of the task's examples in the order in which they are dropped; see the top of this file."""
-    left = list(range(len(task.examples)))
-    counts = Counter(_group(task, index) for index in left)
+    groups: dict[str, list[int]] = {}
+    for index in range(len(task.examples)):
+        groups.setdefault(_group(task, index), []).append(index)
+    # The group that has most left comes first, of several the one whose last example is the later one.
+    heap = [(-len(left), -left[-1], label) for label, left in groups.items()]
+    heapq.heapify(heap)
     order: list[int] = []
-    while left:
-        most = max(counts.values())
-        index = max(i for i in left if counts[_group(task, i)] == most)
-        left.remove(index)
-        counts[_group(task, index)] -= 1
-        order.append(index)
+    while heap:
+        left = groups[heap[0][2]]
+        order.append(left.pop())
+        if left:
+            heapq.heapreplace(heap, (-len(left), -left[-1], heap[0][2]))
+        else:
+            heapq.heappop(heap)
     return tuple(order)
 
 

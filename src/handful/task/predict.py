@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from handful.backend import AsyncBackend, Backend
 from handful.errors import InvalidInputError, PromptTooLongError
-from handful.task.fit import Fit, Fitter, warn_of_dropped
+from handful.task.calibration import KnownBiases, is_calibrated, label_bias, probe_prompts, without_bias
+from handful.task.fit import Fit, Fitter, LabelBias, warn_of_dropped
 from handful.task.inputs import Input, values_of
 from handful.task.parse import most_probable, probabilities_of, read_completion
 from handful.task.render import continuations
@@ -19,12 +20,15 @@ from handful.types import FinishReason, Generation, Score
 
 RowError = InvalidInputError | PromptTooLongError
 
+_known_biases = KnownBiases()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What a task answered to one input.
 
     prediction         a label (always the most probable one), or the text of the answer without whitespace around it
+    abstained          tasks with `abstain_below`: whether the prediction is less probable than that; otherwise None
     probabilities      closed tasks: each label's probability, in the task's order, summing to 1; otherwise None
     completion         open tasks: the text as the model wrote it, up to the end sequence; otherwise None
     finish_reason      open tasks: why the text ended; "length" means it was cut at `max_new_tokens`
@@ -34,6 +38,7 @@ class Prediction:
 
     input: Input
     prediction: str
+    abstained: bool | None = None
     probabilities: Mapping[str, float] | None = None
     completion: str | None = None
     finish_reason: FinishReason | None = None
@@ -47,6 +52,8 @@ class Prediction:
             "input": self.input if isinstance(self.input, str) else dict(self.input),
             "prediction": self.prediction,
         }
+        if self.abstained is not None:
+            result["abstained"] = self.abstained
         if self.probabilities is not None:
             result["probabilities"] = dict(self.probabilities)
         else:
@@ -79,12 +86,14 @@ def plan(fitter: Fitter, given: Input) -> Generator[str, int, Plan]:
     return Plan(given, (yield from fitter.fit(values)))
 
 
-def read_score(task: Task, planned: Plan, score: Score) -> Prediction:
-    """The prediction of a closed task."""
-    probabilities = probabilities_of(task.labels, score.logprobs)
+def read_score(task: Task, planned: Plan, score: Score, bias: LabelBias | None = None) -> Prediction:
+    """The prediction of a closed task, with the labels' bias taken out where one was measured."""
+    probabilities = probabilities_of(task.labels, without_bias(score.logprobs, bias))
+    best = most_probable(probabilities)
     return Prediction(
         input=planned.input,
-        prediction=most_probable(probabilities),
+        prediction=best,
+        abstained=None if task.abstain_below is None else probabilities[best] < task.abstain_below,
         probabilities=probabilities,
         num_prompt_tokens=score.num_prompt_tokens,
         num_cached_tokens=score.num_cached_tokens,
@@ -123,7 +132,7 @@ def predict(task: Task, backend: Backend, inputs: Sequence[Input]) -> list[Predi
         except (InvalidInputError, PromptTooLongError) as error:
             raise type(error)(f"Input {index + 1} of {len(inputs)}: {error.message}", fix=error.fix) from None
     warn_of_dropped(task, (planned.fit.num_dropped for planned in plans))
-    return _answer(task, backend, plans)
+    return _answer(fitter, backend, plans)
 
 
 def predict_each(fitter: Fitter, backend: Backend, inputs: Sequence[Input]) -> list[Prediction | RowError]:
@@ -138,30 +147,58 @@ def predict_each(fitter: Fitter, backend: Backend, inputs: Sequence[Input]) -> l
             plans[index] = count_now(plan(fitter, given), backend.count_tokens)
         except (InvalidInputError, PromptTooLongError) as error:
             outcomes[index] = error
-    for index, outcome in zip(plans, _answer_each(fitter.task, backend, list(plans.values())), strict=True):
+    for index, outcome in zip(plans, _answer_each(fitter, backend, list(plans.values())), strict=True):
         outcomes[index] = outcome
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _answer_each(task: Task, backend: Backend, plans: list[Plan]) -> list[Prediction | RowError]:
+def _answer_each(fitter: Fitter, backend: Backend, plans: list[Plan]) -> list[Prediction | RowError]:
     """The whole batch at once; where the backend refuses it for one of its prompts, one at a time."""
     try:
-        return list(_answer(task, backend, plans))
+        return list(_answer(fitter, backend, plans))
     except (InvalidInputError, PromptTooLongError) as error:
         if len(plans) == 1:
             return [error]
-        return [outcome for planned in plans for outcome in _answer_each(task, backend, [planned])]
+        return [outcome for planned in plans for outcome in _answer_each(fitter, backend, [planned])]
 
 
-def _answer(task: Task, backend: Backend, plans: Sequence[Plan]) -> list[Prediction]:
+def _answer(fitter: Fitter, backend: Backend, plans: Sequence[Plan]) -> list[Prediction]:
+    task = fitter.task
     prompts = [planned.fit.prompt for planned in plans]
     if not prompts:
         return []
     if task.is_closed:
+        bias = measure(fitter, backend)
         scores = backend.score(prompts, continuations(task))
-        return [read_score(task, planned, score) for planned, score in zip(plans, scores, strict=True)]
+        return [read_score(task, planned, score, bias) for planned, score in zip(plans, scores, strict=True)]
     generations = backend.generate(prompts, task.generation)
     return [read_generation(planned, generation) for planned, generation in zip(plans, generations, strict=True)]
+
+
+def measure(fitter: Fitter, backend: Backend) -> LabelBias | None:
+    """The bias of the task's prompt, measured once for a task and a backend; None for a task that isn't calibrated."""
+    if fitter.label_bias is None and is_calibrated(fitter.task):
+        fitter.label_bias = _known_biases.get(backend, fitter.task)
+        prompts = [] if fitter.label_bias else count_now(probe_prompts(fitter), backend.count_tokens)
+        if prompts:
+            scores = backend.score(prompts, continuations(fitter.task))
+            fitter.label_bias = label_bias([score.logprobs for score in scores])
+            _known_biases.keep(backend, fitter.task, fitter.label_bias)
+    return fitter.label_bias
+
+
+async def ameasure(fitter: Fitter, backend: AsyncBackend) -> LabelBias | None:
+    """The same from an event loop. One prompt after the other, so that it takes one place in the queue."""
+    async with fitter.measuring:
+        if fitter.label_bias is None and is_calibrated(fitter.task):
+            fitter.label_bias = _known_biases.get(backend, fitter.task)
+            prompts = [] if fitter.label_bias else await _count_soon(probe_prompts(fitter), backend)
+            if prompts:
+                scored = continuations(fitter.task)
+                rows = [(await backend.score(prompt, scored)).logprobs for prompt in prompts]
+                fitter.label_bias = label_bias(rows)
+                _known_biases.keep(backend, fitter.task, fitter.label_bias)
+    return fitter.label_bias
 
 
 Result = TypeVar("Result")
@@ -183,10 +220,12 @@ async def apredict(task: Task, backend: AsyncBackend, given: Input, *, fitter: F
 
     A `fitter` kept for the task and model saves counting the prefix at each call. Raises as `predict` does.
     """
-    planned = await _plan_soon(fitter or Fitter(task, backend.info.context_length), backend, given)
+    kept = fitter or Fitter(task, backend.info.context_length)
+    planned = await _count_soon(plan(kept, given), backend)
     warn_of_dropped(task, [planned.fit.num_dropped])
     if task.is_closed:
-        return read_score(task, planned, await backend.score(planned.fit.prompt, continuations(task)))
+        bias = kept.label_bias or await ameasure(kept, backend)
+        return read_score(task, planned, await backend.score(planned.fit.prompt, continuations(task)), bias)
     return read_generation(planned, await backend.generate(planned.fit.prompt, task.generation))
 
 
@@ -201,7 +240,8 @@ async def stream(
         prediction = await apredict(task, backend, given, fitter=fitter)
         yield PredictionEvent(prediction.prediction, prediction)
         return
-    planned = await _plan_soon(fitter or Fitter(task, backend.info.context_length), backend, given)
+    kept = fitter or Fitter(task, backend.info.context_length)
+    planned = await _count_soon(plan(kept, given), backend)
     warn_of_dropped(task, [planned.fit.num_dropped])
     events = backend.stream(planned.fit.prompt, task.generation)
     try:
@@ -214,12 +254,11 @@ async def stream(
             await close()
 
 
-async def _plan_soon(fitter: Fitter, backend: AsyncBackend, given: Input) -> Plan:
-    planning = plan(fitter, given)
+async def _count_soon(asking: Generator[str, int, Result], backend: AsyncBackend) -> Result:
     try:
-        text = next(planning)
+        text = next(asking)
         while True:
-            text = planning.send(await backend.count_tokens(text))
+            text = asking.send(await backend.count_tokens(text))
     except StopIteration as finished:
-        planned: Plan = finished.value
-        return planned
+        result: Result = finished.value
+        return result

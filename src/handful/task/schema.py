@@ -22,10 +22,12 @@ TASK_KEYS = (
     "output",
     "separator",
     "labels",
+    "calibration",
+    "abstain_below",
     "parameters",
     "examples",
 )
-_TEXT_KEYS = ("name", "version", "description", "model", "input", "output", "separator")
+_TEXT_KEYS = ("name", "version", "description", "model", "input", "output", "separator", "calibration")
 _DEFAULT_INPUT = "Input: {input}"
 
 MakeExample = Callable[[Mapping[str, str], str], "Example"]
@@ -41,6 +43,8 @@ def fields_from_dict(data: object, make_example: MakeExample) -> dict[str, Any]:
     fields: dict[str, Any] = {key: check_text(data[key], (key,)) for key in _TEXT_KEYS if key in data}
     if "labels" in data:
         fields["labels"] = _labels(data["labels"])
+    if "abstain_below" in data:
+        fields["abstain_below"] = _number(data["abstain_below"])
     if "parameters" in data:
         fields["parameters"] = _parameters(data["parameters"])
     if "examples" in data:
@@ -61,6 +65,14 @@ def _labels(value: object) -> tuple[str, ...]:
     if not labels:
         raise TaskProblem(("labels",), "is empty.", fix="Give at least two labels, or leave the key out for free text.")
     return labels
+
+
+def _number(value: object) -> object:
+    """A number that a task file holds as text; what is none stays, to be refused where its meaning is checked."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _parameters(value: object) -> GenerationParameters:
@@ -103,6 +115,10 @@ def dict_from_task(task: "Task") -> dict[str, Any]:
         plain["separator"] = task.separator
     if task.labels:
         plain["labels"] = list(task.labels)
+    if task.calibration != "auto":
+        plain["calibration"] = task.calibration
+    if task.abstain_below is not None:
+        plain["abstain_below"] = task.abstain_below
     defaults = GenerationParameters()
     parameters = {
         field.name: getattr(task.parameters, field.name)

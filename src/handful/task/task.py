@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from handful.task import check, schema, task_file
 from handful.task.template import parse_template
-from handful.types import GenerationParameters
+from handful.types import Calibration, GenerationParameters
 
 if TYPE_CHECKING:
     from handful.backend import Backend
@@ -46,6 +46,9 @@ class Task:
     output       template of an answer, with the one variable `{output}`; it stands on the line below the input
     separator    what ends every example; it must hold a line break
     labels       the closed set of answers; empty for a task that is answered in free text
+    calibration  "auto" takes out of the labels' probabilities what the examples do to them (`calibration.py`); "none"
+                 leaves them as the model gives them
+    abstain_below  closed tasks: a prediction that is less probable is marked as no answer; None marks none
     parameters   how free text is generated; `stop` left empty means `generation.stop`
     model        the model the task is meant for; None leaves it to the caller
     version      free text of the author's, carried along
@@ -59,6 +62,8 @@ class Task:
     output: str = "Output: {output}"
     separator: str = "\n###\n"
     labels: tuple[str, ...] = ()
+    calibration: Calibration = "auto"
+    abstain_below: float | None = None
     examples: tuple[Example, ...] = ()
     parameters: GenerationParameters = _GREEDY
     model: str | None = None

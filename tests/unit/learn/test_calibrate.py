@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from handful.learn.calibrate import RunningBias, label_prior, mean_bias, random_texts, remove_bias
+from handful.learn.calibrate import RunningBias, label_prior, mean_bias, remove_bias
 
 
 def test_contextual_calibration_of_a_case_worked_out_by_hand() -> None:
@@ -45,19 +45,3 @@ def test_the_label_prior_is_uniform_where_tau_is_0() -> None:
 
 def test_a_bias_of_zero_stays_finite() -> None:
     assert np.isfinite(remove_bias(np.log([[0.5, 0.5]]), np.array([0.0, 1.0]))).all()
-
-
-def test_random_texts_are_made_of_the_texts_words_and_as_long() -> None:
-    made = random_texts(["a b c", "d e f g h"], num_texts=7, seed=3)
-    assert len(made) == 7
-    assert all(len(text.split()) == 4 and set(text.split()) <= set("abcdefgh") for text in made)
-
-
-def test_random_texts_are_the_same_for_the_same_seed_only() -> None:
-    texts = ["one two three four five six"]
-    assert random_texts(texts, seed=1) == random_texts(texts, seed=1)
-    assert random_texts(texts, seed=1) != random_texts(texts, seed=2)
-
-
-def test_no_texts_give_no_random_texts() -> None:
-    assert random_texts([]) == []

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 from handful.errors import InvalidInputError, InvalidParameterError, TaskError
 from handful.learn.estimator import FewShotClassifier
 from handful.learn.recipe import RECIPES
+from tests.fakes import FakeBackend
 from tests.unit.learn.structured import StructuredBackend, inputs
 
 X = inputs("bad", range(7)) + inputs("good", range(7))
@@ -163,6 +165,57 @@ def test_a_choice_is_told() -> None:
     assert made.choice_.num_passes == made.predictor_.num_passes
 
 
+def test_a_threshold_for_a_wanted_precision_comes_from_the_held_out_examples() -> None:
+    made = classifier(model=StructuredBackend(score_signal=6.0)).fit(
+        inputs("bad", range(40)) + inputs("good", range(40)), ["bad"] * 40 + ["good"] * 40
+    )
+    found = made.threshold_for(0.8)
+    assert found.lower_bound >= 0.8
+    assert found.num_tried == made.choice_.expected.num_tried > 30
+    sure = made.predict_or_abstain(QUERIES, found, otherwise="ask a person")
+    is_sure = sure != "ask a person"
+    assert (sure[is_sure] == TRUE[is_sure]).mean() > 0.8
+    assert is_sure.mean() > 0.5
+
+
+def test_too_few_examples_promise_no_precision_and_it_says_how_many_it_takes() -> None:
+    with pytest.raises(InvalidInputError, match=r"It takes at least .* all right"):
+        classifier().fit(X, Y).threshold_for(0.99)
+
+
+def test_below_the_threshold_there_is_no_answer() -> None:
+    made = classifier().fit(X, Y)
+    assert made.predict_or_abstain(QUERIES, 0.0).tolist() == made.predict(QUERIES).tolist()
+    assert made.predict_or_abstain(QUERIES[:2], 1.0).tolist() == [None, None]
+    assert made.predict_or_abstain([], 0.5).shape == (0,)
+    with pytest.raises(InvalidParameterError, match="threshold"):
+        made.predict_or_abstain(QUERIES, 1.5)
+
+
+def test_a_synonym_counts_for_its_class_and_is_saved(tmp_path: Path) -> None:
+    def logprob(prompt: str, continuation: str) -> float:
+        asked = prompt.rpartition("Text: ")[2].split()[0]
+        return -1.0 if (asked, continuation.strip()) in (("bad", "awful"), ("good", "good")) else -4.0
+
+    model = FakeBackend(context_length=100_000, logprob=logprob)
+    made = classifier(model=model, recipe="plain", synonyms={"bad": ["awful", "poor"]}).fit(X, Y)
+    found = made.predict_proba(["bad 99", "good 99"])
+    # exp(-1) of the synonym and exp(-4) of the other two words of its class, against exp(-4)
+    odds = (np.exp(-1) + 2 * np.exp(-4)) / np.exp(-4)
+    assert found[0, 0] / found[0, 1] == pytest.approx(odds**made.predictor_.sharpness)
+    made.save(tmp_path)
+    loaded = FewShotClassifier.load(tmp_path, model)
+    assert loaded.synonyms == {"bad": ["awful", "poor"]}
+    assert loaded.predict_proba(["bad 99", "good 99"]) == pytest.approx(found)
+
+
+def test_texts_that_were_given_twice_are_told() -> None:
+    made = classifier().fit([*X, X[0]], [*Y, "good"])
+    assert [str(one) for one in made.repetitions_] == [
+        "Examples 1 and 15 have the same input and different outputs, `bad` and `good`."
+    ]
+
+
 def test_plain_asks_one_prompt_of_all_examples() -> None:
     made = classifier(recipe="plain").fit(X, Y)
     assert (made.choice_.num_prompts, made.choice_.num_shown) == (1, 14)
@@ -200,6 +253,9 @@ def test_bad_input_is_named(texts: Any, given: Any, named: str) -> None:
         ({"num_shown": 0}, "num_shown"),
         ({"num_prompts": 0}, "num_prompts"),
         ({"label_words": {"ugly": "ugly"}}, "'ugly', which is no class"),
+        ({"synonyms": {"ugly": ["ugly"]}}, "synonyms.*'ugly', which is no class"),
+        ({"synonyms": {"bad": "awful"}}, "must be a list of words"),
+        ({"synonyms": {"bad": ["good"]}}, "a label itself"),
     ],
 )
 def test_bad_parameters_are_named_when_it_is_fitted(parameters: dict[str, Any], named: str) -> None:
