@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from handful.cli import models, prompt, run, serve, tokens, users
+from handful.cli import compare, distill, models, prompt, run, serve, sweep, tokens, tune, users
+from handful.cli import eval as eval_command
 from handful.errors import HandfulError, UserError
 
 app = typer.Typer(
@@ -26,6 +27,11 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(prompt.prompt)
 app.command()(serve.serve)
+app.command("eval")(eval_command.evaluate)
+app.command()(sweep.sweep)
+app.command()(compare.compare)
+app.command()(distill.distill)
+app.command()(tune.tune)
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")

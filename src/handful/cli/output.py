@@ -1,8 +1,9 @@
 """Showing results on standard output: JSON lines for programs, readable text for people.
 
 A record is a JSON object. Predictions (schema 1): `input` (text, or an object of the task's variables), `prediction`,
-then `probabilities` for labels, or `completion` and `finish_reason` for free text, then `num_prompt_tokens` and
-`dropped_examples`. A row that couldn't be answered: `input`, `prediction` (null) and `error`.
+then `abstained` where the task has a threshold, `probabilities` for labels, or `completion` and `finish_reason` for
+free text, then `num_prompt_tokens` and `dropped_examples`. A row that couldn't be answered: `input`, `prediction`
+(null) and `error`.
 
 Invariant: no escape sequence reaches a stream that isn't a terminal, and none of a model's or a file's own reaches any.
 """
@@ -77,6 +78,8 @@ def _label_pieces(record: Record) -> Pieces:
     if len(others) > len(rest):
         rest.append(f"and {len(others) - len(rest)} more")
     tail = f"   ({', '.join(rest)})\n"
+    if record.get("abstained"):
+        return [("  abstains: ", "bold yellow"), (f"{harmless(best)} {probabilities[best]:.1%}", "bold"), (tail, "dim")]
     return [("  " + harmless(best), "bold green"), (f" {probabilities[best]:.1%}", "bold"), (tail, "dim")]
 
 

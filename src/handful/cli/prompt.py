@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from handful.cli.remote import TokenOption
+
 if TYPE_CHECKING:
     from handful.task.task import Task
 
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="A task file, such as examples/sentiment.yaml.")]
 TextArgument = Annotated[str | None, typer.Argument(metavar="TEXT", help="The query; left out, {names} stand for it.")]
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="Whose tokens: a name, Hub id, folder or file.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Whose tokens: a name, Hub id, folder, file or URL.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Prompt and counts as one JSON object.")]
+
+
+def _nothing() -> None:
+    """Close what needs no closing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +30,16 @@ class Counter:
 
     count: Callable[[str], int]
     context_length: int
+    close: Callable[[], None] = _nothing
 
 
 def prompt(
-    task: TaskArgument, text: TextArgument = None, *, model: ModelOption = None, json: JsonOption = False
+    task: TaskArgument,
+    text: TextArgument = None,
+    *,
+    model: ModelOption = None,
+    token: TokenOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Show the prompt that a task makes of a text, with token counts.
 
@@ -44,7 +58,11 @@ def prompt(
     loaded = Task.load(task)
     values = _values(loaded, text)
     name = model or loaded.model or settings().model
-    shown = describe(loaded, values, open_counter(name))
+    counter = open_counter(name, token)
+    try:
+        shown = describe(loaded, values, counter)
+    finally:
+        counter.close()
     if json:
         sys.stdout.write(json_line(shown))
         return
@@ -101,17 +119,18 @@ def _values(task: "Task", text: str | None) -> dict[str, str]:
     return values_of(task, row.given)
 
 
-def open_counter(name: str) -> Counter:
-    """The tokenizer and context length of a model, from its files alone."""
+def open_counter(name: str, token: str | None = None) -> Counter:
+    """The tokenizer and context length of a model, from its files alone, or from the server that has it."""
+    from handful.cli.remote import is_url, open_remote, refuse_token
     from handful.config import settings
-    from handful.errors import InvalidParameterError
     from handful.model.checkpoint import read_config
     from handful.model.source import resolve
     from handful.model.tokenizer import Tokenizer
 
-    if name.startswith(("http://", "https://")):
-        fix = "Name a model that is on this machine."
-        raise InvalidParameterError("--model", "can't be a URL here: counting needs the model's tokenizer.", fix=fix)
+    if is_url(name):
+        remote = open_remote(name, token)
+        return Counter(remote.count_tokens, remote.info.context_length, remote.close)
+    refuse_token(token)
     files = resolve(name, settings=settings())
     tokenizer = Tokenizer(files.folder)
     return Counter(lambda text: len(tokenizer.encode(text)), _context_length(read_config(files.folder)))

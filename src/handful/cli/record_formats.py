@@ -73,11 +73,12 @@ class JsonLines:
 class CsvTable:
     """A header and a row for each record: inputs, prediction, and what else the task gives, an error last."""
 
-    def __init__(self, variables: Sequence[str], labels: Sequence[str]) -> None:
+    def __init__(self, variables: Sequence[str], labels: Sequence[str], *, abstains: bool = False) -> None:
         self._inputs = ["input"] if len(variables) == 1 else list(variables)
         self._labels = list(labels)
+        self._may_abstain = ["abstained"] if abstains else []
         details = [f"probability of {label}" for label in labels] or ["completion", "finish_reason"]
-        self._columns = [*self._inputs, "prediction", *details, "error"]
+        self._columns = [*self._inputs, "prediction", *self._may_abstain, *details, "error"]
 
     def header(self) -> bytes:
         """The names of the columns."""
@@ -91,7 +92,8 @@ class CsvTable:
             details = [probabilities.get(label, "") for label in self._labels]
         else:
             details = [record.get("completion") or "", record.get("finish_reason") or ""]
-        return _csv_line([*inputs, record["prediction"] or "", *details, record.get("error", "")])
+        abstained = [str(record.get(name, "")).lower() for name in self._may_abstain]
+        return _csv_line([*inputs, record["prediction"] or "", *abstained, *details, record.get("error", "")])
 
     def as_read(self, given: Given) -> object:
         """The input's cells by their columns."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from handful.cli.inputs import Format
-from handful.types import Device, Precision
+from handful.cli.remote import TokenOption
+from handful.types import Calibration, Device, Precision
 
 if TYPE_CHECKING:
     from handful.backend import Backend
@@ -30,7 +31,9 @@ InputOption = Annotated[
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write there: CSV if it ends in .csv, else JSONL. Continues.")
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="A name, Hub id, folder or .gguf file.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="A name, Hub id, folder, .gguf file, or URL of a served one.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line (schema 1).")]
 PrecisionOption = Annotated[
     Precision | None, typer.Option(help="float32 is exact; auto takes the fastest that is safe.")
@@ -38,6 +41,9 @@ PrecisionOption = Annotated[
 DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when there is one.")]
 ColumnOption = Annotated[str | None, typer.Option(help="The CSV column or JSON key that holds the text.")]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to read the input, whatever its name.")]
+CalibrationOption = Annotated[
+    Calibration | None, typer.Option(help="none reads the labels as the model gives them; auto is the default.")
+]
 BatchOption = Annotated[int, typer.Option(min=1, max=4096, help="Rows computed together, and written together.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start --output afresh.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks, only errors.")]
@@ -51,11 +57,13 @@ class RunOptions:
     input: Path | None
     output: Path | None
     model: str | None
+    token: str | None
     json: bool
     precision: Precision | None
     device: Device | None
     column: str | None
     format: Format | None
+    calibration: Calibration | None
     batch_size: int
     overwrite: bool
     quiet: bool
@@ -69,11 +77,13 @@ def run(
     input_file: InputOption = None,
     output: OutputOption = None,
     model: ModelOption = None,
+    token: TokenOption = None,
     json: JsonOption = False,
     precision: PrecisionOption = None,
     device: DeviceOption = None,
     column: ColumnOption = None,
     input_format: FormatOption = None,
+    calibration: CalibrationOption = None,
     batch_size: BatchOption = 64,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
@@ -87,6 +97,10 @@ def run(
     A file with a text a line, to a file. If it is interrupted, the same command continues:
 
         handful run sentiment.yaml --input reviews.txt --output answers.jsonl
+
+    With a model that `handful serve` has loaded:
+
+        handful run topic.yaml --model http://127.0.0.1:8000/models/default "Rates rise again."
 
     A column of a CSV, or a pipe, and JSON for other programs:
 
@@ -105,11 +119,13 @@ def run(
         input=input_file,
         output=output,
         model=model,
+        token=token,
         json=json,
         precision=precision,
         device=device,
         column=column,
         format=input_format,
+        calibration=calibration,
         batch_size=batch_size,
         overwrite=overwrite,
         quiet=quiet,
@@ -123,10 +139,16 @@ def run_task(task_path: str, asked: RunOptions) -> int:
     """Answer every row; the number of records that are errors."""
     from handful.cli.output import tell
     from handful.cli.run_loop import Tally
+    from handful.task.review import repetitions
     from handful.task.task import Task
 
     _check_options(asked)
     task = Task.load(task_path)
+    if asked.calibration is not None:
+        task = task.replace(calibration=asked.calibration)
+    if not asked.quiet:
+        for found in repetitions(task.examples):
+            tell(f"warning: {found}")
     tally = Tally()
     with contextlib.ExitStack() as stack:
         stream = _open_input(asked, stack)
@@ -167,7 +189,8 @@ def _answer(task: "Task", asked: RunOptions, streams: _Streams, tally: "Tally") 
     write = _writer(asked, streams.records)
     if not asked.quiet and sys.stderr.isatty():
         tell(f"loading {_model_name(task, asked)} ...")
-    backend = open_backend(_model_name(task, asked), precision=asked.precision, device=asked.device)
+    name = _model_name(task, asked)
+    backend = open_backend(name, precision=asked.precision, device=asked.device, token=asked.token)
     try:
         with show_progress(streams.stream, is_wanted=_wants_progress(asked)) as advance:
             for batch in answer_rows(task, backend, itertools.chain([first], rows), asked.batch_size):
@@ -179,14 +202,17 @@ def _answer(task: "Task", asked: RunOptions, streams: _Streams, tally: "Tally") 
         backend.close()
 
 
-def open_backend(name: str, *, precision: Precision | None, device: Device | None) -> "Backend":
-    """Load the model `name` into this process. The one place where `run` gets its model."""
-    from handful.errors import InvalidParameterError
+def open_backend(
+    name: str, *, precision: Precision | None, device: Device | None, token: str | None = None
+) -> "Backend":
+    """Load the model `name` into this process, or reach it where it is a URL. The one place where `run` gets it."""
+    from handful.cli.remote import is_url, open_remote, refuse_token
+
+    if is_url(name):
+        return open_remote(name, token, precision=precision, device=device)
     from handful.local import load
 
-    if name.startswith(("http://", "https://")):
-        fix = "To ask a server, use handful.Client(url).predict(task_name, texts)."
-        raise InvalidParameterError("--model", "can't be a URL: `run` uses a model on this machine.", fix=fix)
+    refuse_token(token)
     return load(name, precision=precision, device=device)
 
 
@@ -261,7 +287,7 @@ def _open_output(task: "Task", asked: RunOptions, stack: contextlib.ExitStack) -
         input=input_identity(asked.texts, _input_path(asked)),
     )
     is_csv = asked.output.suffix.lower() == ".csv"
-    layout = CsvTable(task.variables, task.labels) if is_csv else JsonLines()
+    layout = CsvTable(task.variables, task.labels, abstains=task.abstain_below is not None) if is_csv else JsonLines()
     return stack.enter_context(RecordFile(asked.output, layout, identity, overwrite=asked.overwrite))
 
 

@@ -2,16 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from handful.types import Device, Precision
 
 if TYPE_CHECKING:
-    from handful.server.auth_state import Access
     from handful.server.registry import ModelEntry
     from handful.server.state import ServerState
+    from handful.store.database import Database
 
 ModelOption = Annotated[
     list[str] | None,
@@ -19,7 +19,12 @@ ModelOption = Annotated[
         "--model", "-m", metavar="MODEL", help="`default`, a Hub id, a folder, a .gguf file, or NAME=any of them."
     ),
 ]
-TaskOption = Annotated[list[Path] | None, typer.Option("--task", "-t", metavar="FILE", help="A task file; repeatable.")]
+TaskOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--task", "-t", metavar="FILE", help="A task file or a saved classifier's folder, or NAME=either; repeatable."
+    ),
+]
 HostOption = Annotated[str, typer.Option(help="Address to listen on. Any but a loopback address is open to others.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 PrecisionOption = Annotated[
@@ -62,7 +67,7 @@ def serve(
 
     state = _state(model or [], task or [], (precision, device), _allowed(host, allow_host or []))
     are_required = not is_loopback(host) if require_tokens is None else require_tokens
-    state = replace(state, access=_access(are_required))
+    state = replace(state, **_over_database(_database(are_required), are_required))
     listening = bind(host, port)
     log_to_stderr()
     if not (are_required or is_loopback(host)):
@@ -83,44 +88,67 @@ def _allowed(host: str, names: list[str]) -> frozenset[str] | None:
 def _state(
     models: list[str], files: list[Path], how: tuple[Precision | None, Device | None], allowed: frozenset[str] | None
 ) -> "ServerState":
-    from typing import cast
-
     from handful.config import settings
+    from handful.learn.encoded import NamedEncoder
     from handful.server.limits import Limits
+    from handful.server.model_host import ModelHost, load_registered
+    from handful.server.nlp_sources import load_any, purpose_of
     from handful.server.registry import ServedModel
-    from handful.server.sources import registries
+    from handful.server.sources import registries, task_of
     from handful.server.state import ServerState
-    from handful.task.task import Task
 
     def load_model(name: str) -> ServedModel:
-        from handful.local import load  # in the loading thread: it imports torch, which takes seconds
+        return load_any(name, *how)  # in the loading thread: it imports torch, which takes seconds
 
-        return cast(ServedModel, load(name, precision=how[0], device=how[1]))
+    def load_encoder(name: str) -> NamedEncoder:
+        from handful.local.encoder import load_encoder as load
 
-    tasks = [Task.load(file) for file in files]
-    served_models, served_tasks = registries(models or [settings().model], tasks, load_model)
-    limits = Limits.from_settings(settings())
-    return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed)
+        return load(name, device=how[1])
+
+    tasks = [task_of(str(file), load_encoder) for file in files]
+    served_models, served_tasks = registries(models or [settings().model], tasks, load_model, purpose_of)
+    limits, folder = Limits.from_settings(settings()), settings().cache_folder
+    host = ModelHost(
+        lambda model, token: load_registered(model, token, how, folder),
+        purpose_of,
+        folder,
+        settings().max_upload_mb << 20,
+    )
+    served_models.budget_bytes = settings().model_memory_mb * 2**20
+    return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed, host=host)
 
 
-def _access(are_required: bool) -> "Access":
-    """Tokens and usage, from the database. Without one a server that asks for tokens doesn't start."""
+def _database(are_required: bool) -> "Database | None":
+    """The database. Without one a server that asks for tokens doesn't start."""
     from handful.config import settings
     from handful.errors import StoreError
-    from handful.server.auth_state import Access
     from handful.store.migrate import open_database
-    from handful.store.tokens import Tokens
 
     try:
-        database = open_database(settings().database_url)
+        return open_database(settings().database_url)
     except StoreError as error:
         if are_required:
             raise
         _warn(f"usage is not kept. {error}")
-        return Access()
+        return None
+
+
+def _over_database(database: "Database | None", are_required: bool) -> dict[str, Any]:
+    """What of the state is in the database: tokens and usage, and answers to be given again."""
+    from handful.config import settings
+    from handful.server.auth_state import Access
+    from handful.server.response_cache import ResponseCache
+    from handful.store.responses import CachedResponses
+    from handful.store.tokens import Tokens
+
+    if database is None:
+        return {"responses": ResponseCache.from_settings(settings(), None)}
     if are_required and not Tokens(database).list():
         _warn("there is no token yet, so nobody can call; make one with: handful tokens create")
-    return Access.over(database, tokens_required=are_required)
+    return {
+        "access": Access.over(database, tokens_required=are_required),
+        "responses": ResponseCache.from_settings(settings(), CachedResponses(database)),
+    }
 
 
 def _warn(problem: str) -> None:
@@ -144,11 +172,20 @@ def _announce(state: "ServerState", url: str) -> None:
         fields = ", ".join(f'"{name}": "..."' for name in first.variables)
         query = '"I laughed all the way through."' if len(first.variables) == 1 else f"{{{fields}}}"
         print(f"""  {curl} {url}/tasks/{first.name} -d '{{"inputs": {query}}}'""")
-    prompt = '"inputs": "English: cheese\\nFrench: fromage\\n###\\nEnglish: bread\\nFrench:"'
-    print(
-        f"""  {curl} {url}/models/{state.models.names[0]} -d '{{{prompt}, "parameters": {{"end_sequence": "###"}}}}'"""
-    )
+    model = state.models.names[0]
+    print(f"  {curl} {url}/models/{model} -d '{_example(state.models.entry(model).task)}'")
     sys.stdout.flush()
+
+
+def _example(task: str | None) -> str:
+    """A body for a model of this task; a language model continues a prompt."""
+    from json import dumps
+
+    from handful.protocol.nlp_tasks import EXAMPLES
+
+    prompt = "English: cheese\nFrench: fromage\n###\nEnglish: bread\nFrench:"
+    default: dict[str, object] = {"inputs": prompt, "parameters": {"end_sequence": "###"}}
+    return dumps(next((example for named, example in EXAMPLES.items() if named == task), default))
 
 
 def _say_ready(entry: "ModelEntry") -> None:
@@ -156,4 +193,5 @@ def _say_ready(entry: "ModelEntry") -> None:
     if entry.model is not None:
         info = entry.model.info
         how = f"{info.architecture}, {info.engine} engine, {info.precision} on {info.device}"
-        print(f"ready: {entry.source.name} ({how}, context {info.context_length})", flush=True)
+        context = f", context {info.context_length}" if info.context_length else ""
+        print(f"ready: {entry.source.name} ({how}{context})", flush=True)

@@ -24,7 +24,11 @@ AccountOption = Annotated[str, typer.Option("--account", metavar="NAME", help="T
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What it is for, to tell it from others.")]
 ScopeOption = Annotated[
     list[str] | None,
-    typer.Option("--scope", metavar="SCOPE", help="`predict` (the default) or `manage` (change tasks); repeatable."),
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        help="`predict` (the default), `manage` (change tasks and models) or `admin` (name its files); repeatable.",
+    ),
 ]
 DaysOption = Annotated[int | None, typer.Option("--expires-days", min=1, max=36500, help="Days until it expires.")]
 RequestsOption = Annotated[int | None, typer.Option("--requests-per-minute", help="Most requests a minute.")]

@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     PAIR.save(tmp_path / "pair.yaml")
     monkeypatch.chdir(tmp_path)
     counter = Counter(lambda text: len(text.encode()), 200)
-    monkeypatch.setattr(prompt_command, "open_counter", lambda name: counter)
+    monkeypatch.setattr(prompt_command, "open_counter", lambda name, token: counter)
     return tmp_path
 
 
@@ -87,12 +87,3 @@ class TestPrompt:
         code, _, err = run(monkeypatch, capsys, "shout.yaml", "x" * 300)
         assert code == 1
         assert "the model's context holds 200" in err
-
-
-def test_a_url_has_no_tokenizer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    TASK.save(tmp_path / "shout.yaml")
-    code, _, err = run(monkeypatch, capsys, str(tmp_path / "shout.yaml"), "--model", "http://127.0.0.1:1")
-    assert code == 1
-    assert "`--model` can't be a URL here" in err

@@ -455,3 +455,51 @@ def test_rows_of_several_variables_that_could_not_be_read_are_found_again(shell:
         first, second = shell(*arguments), shell(*arguments)
         assert (first.code, second.code) == (1, 1)
         assert "2 records are there already" in second.err
+
+
+LEANING_TASK = """\
+name: lean
+input: "Say: {text}"
+labels: [good, bad]
+examples:
+  - {text: a joy, output: good}
+  - {text: a bore, output: bad}
+"""
+
+
+def test_a_task_with_examples_is_calibrated_unless_it_is_not_wanted(shell: Shell) -> None:
+    shell.backend.logprob = lambda _, continuation: -1.0 - 3.0 * (continuation.strip() == "bad")
+    shell.write("lean.yaml", LEANING_TASK)
+    [calibrated] = shell("run", "lean.yaml", "one", "--json").records
+    [plain] = shell("run", "lean.yaml", "one", "--json", "--calibration", "none").records
+    assert calibrated["probabilities"] == pytest.approx({"good": 0.5, "bad": 0.5})
+    assert plain["probabilities"]["good"] > 0.9
+
+
+def test_calibrating_free_text_is_refused_by_name(shell: Shell) -> None:
+    done = shell("run", "shout.yaml", "one", "--calibration", "none")
+    assert done.code != 0
+    assert "`calibration`: has no effect" in done.err
+
+
+def test_examples_that_contradict_each_other_are_told(shell: Shell) -> None:
+    shell.write("lean.yaml", LEANING_TASK + "  - {text: A joy, output: bad}\n")
+    done = shell("run", "lean.yaml", "one")
+    assert "warning: Examples 1 and 3 have the same input and different outputs, `good` and `bad`." in done.err
+    assert shell("run", "lean.yaml", "one", "--quiet").err == ""
+
+
+def test_an_answer_that_is_not_sure_enough_is_marked_in_every_form(shell: Shell) -> None:
+    shell.backend.logprob = lambda prompt, continuation: (
+        -1.0 - (5.0 if "sure" in prompt else 0.5) * (continuation.strip() == "bad")
+    )
+    task = 'name: lean\ninput: "Say: {text}"\nlabels: [good, bad]\nabstain_below: 0.9\n'
+    shell.write("lean.yaml", task)
+    asked = ("run", "lean.yaml", "sure", "hmm")
+    assert [record["abstained"] for record in shell(*asked, "--json").records] == [False, True]
+    assert shell(*asked).out == "sure\n  good 99.3%   (bad 0.7%)\nhmm\n  abstains: good 62.2%   (bad 37.8%)\n"
+    for _ in range(2):  # the second time all records are there already
+        assert shell(*asked, "--output", "out.csv").code == 0
+    lines = shell.read("out.csv").decode().split("\r\n")
+    assert lines[0] == "input,prediction,abstained,probability of good,probability of bad,error"
+    assert [line.split(",")[2] for line in lines[1:3]] == ["false", "true"]

@@ -1,0 +1,299 @@
+"""`handful distill`: a few-shot prompt labels texts, and a cheap classifier learns from them."""
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+
+import typer
+
+from handful.cli.inputs import Format
+from handful.cli.remote import TokenOption
+from handful.cli.run import ColumnOption, DeviceOption, FormatOption, ModelOption, PrecisionOption, QuietOption
+from handful.types import Device, Precision
+
+if TYPE_CHECKING:
+    from handful.backend import Backend
+    from handful.cli.inputs import Row
+    from handful.cli.output import Record
+    from handful.learn.distil import Distilled, DistilSettings, Labelled
+    from handful.learn.distil_report import DistilReport
+    from handful.learn.encoded import NamedEncoder
+    from handful.task.inputs import Input
+    from handful.task.task import Task
+
+TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="A task file with labels, and examples.")]
+UnlabelledOption = Annotated[
+    Path, typer.Option("--unlabelled", "-u", help="A txt, CSV or JSONL file of texts like those to come.")
+]
+LabelledOption = Annotated[
+    Path | None, typer.Option("--labelled", help="Rows with the right labels: what is lost and gained in accuracy.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The classifier's folder; by default TASK's name. Continues.")
+]
+ConfidenceOption = Annotated[
+    float, typer.Option(min=0.0, max=0.999, help="Learn from texts that the prompt is at least so sure of.")
+]
+HeadOption = Annotated[Literal["logistic", "centroid"], typer.Option("--head", help="What is fitted.")]
+BehindOption = Annotated[
+    Literal["query", "prompt"] | None,
+    typer.Option("--behind", help="Read hidden states behind the query alone (the default), or the few-shot prompt."),
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option("--encoder", help="Read an encoder's vectors instead, such as default-embeddings: no model is asked."),
+]
+EvenlyOption = Annotated[
+    bool,
+    typer.Option("--evenly", help="The labels are about equally frequent in the texts: correct the prompt by that."),
+]
+LabelColumnOption = Annotated[str | None, typer.Option(help="The column of --labelled with the right labels.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Label the texts again.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The figures as one JSON object (schema 1).")]
+
+LABELS_FILE = "labels.jsonl"
+_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillOptions:
+    """What was asked for on the command line."""
+
+    unlabelled: Path
+    labelled: Path | None
+    output: Path | None
+    model: str | None
+    token: str | None
+    precision: Precision | None
+    device: Device | None
+    encoder: str | None
+    column: str | None
+    format: Format | None
+    label_column: str | None
+    overwrite: bool
+    json: bool
+    quiet: bool
+
+
+def distill(
+    task: TaskArgument,
+    *,
+    unlabelled: UnlabelledOption,
+    labelled: LabelledOption = None,
+    output: OutputOption = None,
+    confidence: ConfidenceOption = 0.9,
+    head: HeadOption = "logistic",
+    behind: BehindOption = None,
+    encoder: EncoderOption = None,
+    evenly: EvenlyOption = False,
+    model: ModelOption = None,
+    token: TokenOption = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = None,
+    column: ColumnOption = None,
+    input_format: FormatOption = None,
+    label_column: LabelColumnOption = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make a cheap classifier of a task: the prompt labels texts, a head on the model's hidden state learns them.
+
+        handful distill examples/sentiment.yaml --unlabelled reviews.txt --output sentiment
+
+        handful serve --task sentiment=sentiment
+
+    It tells how often the two agree on texts that were set aside, how many queries a second each answers, and with
+    --labelled how right each is. If the labelling is interrupted, the same command continues.
+    """
+    from handful.errors import InvalidParameterError
+    from handful.learn.distil import DistilSettings
+
+    if encoder is not None and behind is not None:
+        raise InvalidParameterError("--behind", "is for hidden states, not for an encoder.", fix="Leave one out.")
+    asked = DistillOptions(
+        unlabelled=unlabelled,
+        labelled=labelled,
+        output=output,
+        model=model,
+        token=token,
+        precision=precision,
+        device=device,
+        encoder=encoder,
+        column=column,
+        format=input_format,
+        label_column=label_column,
+        overwrite=overwrite,
+        json=json,
+        quiet=quiet,
+    )
+    distill_task(task, asked, DistilSettings(confidence=confidence, head=head, behind=behind or "query", evenly=evenly))
+
+
+def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") -> None:
+    """Label, learn, tell and save."""
+    from handful.cli.run import open_backend
+    from handful.errors import TaskError
+    from handful.learn.distil import distil
+    from handful.learn.distil_report import report_on
+    from handful.task.task import Task
+
+    task = Task.load(path)
+    if not task.is_closed:
+        raise TaskError(f"The task `{task.name}` has no labels to learn.", fix="Give it `labels`.")
+    truth = _truth(task, asked)
+    folder = asked.output or Path(task.name)
+    name = _model_name(task, asked)
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_open(asked.unlabelled))
+        rows = _rows(task, asked, stream)
+        _say(asked, f"loading {name} ...")
+        backend = open_backend(name, precision=asked.precision, device=asked.device, token=asked.token)
+        stack.callback(backend.close)
+        _label(task, backend, asked, folder, (rows, stream))
+        labelled, num_errors = read_labelled(folder / LABELS_FILE, task)
+        distilled = distil(task, backend, labelled, settings, _encoder(asked))
+        report = report_on(distilled, len(labelled.inputs), num_errors, truth)
+        _save(task, folder, distilled)
+    _tell(task, folder, asked, report)
+
+
+def _encoder(asked: DistillOptions) -> "NamedEncoder | None":
+    from handful.local.encoder import load_encoder
+
+    return None if asked.encoder is None else load_encoder(asked.encoder, device=asked.device)
+
+
+def _save(task: "Task", folder: Path, distilled: "Distilled") -> None:
+    import numpy as np
+
+    from handful.learn import encoded, saved
+
+    if isinstance(distilled.student, encoded.EncodedPredictor):
+        return encoded.save_encoded(folder, distilled.student, distilled.choice)
+    parameters = {
+        "input": task.input,
+        "output": task.output,
+        "description": task.description,
+        "separator": task.separator,
+    }
+    return saved.save(folder, saved.Saved(parameters, np.array(task.labels), distilled.student, distilled.choice))
+
+
+def _label(
+    task: "Task",
+    backend: "Backend",
+    asked: DistillOptions,
+    folder: Path,
+    source: "tuple[Iterator[Row], BinaryIO]",
+) -> None:
+    """Write what the task's prompt says of every row beside the classifier, or go on where that was interrupted."""
+    from handful.cli.output import tell
+    from handful.cli.progress import show_progress
+    from handful.cli.record_formats import JsonLines
+    from handful.cli.records import Identity, RecordFile
+    from handful.cli.run_loop import Tally, answer_rows, input_identity, skip_finished
+    from handful.config import settings
+
+    rows, stream = source
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = Identity(
+        task=task.name,
+        task_fingerprint=task.fingerprint,
+        model=_model_name(task, asked),
+        precision=asked.precision or settings().precision,
+        input=input_identity([], asked.unlabelled),
+    )
+    tally = Tally()
+    with RecordFile(folder / LABELS_FILE, JsonLines(), identity, overwrite=asked.overwrite) as records:
+        skip_finished(records, rows, tally)
+        if tally.num_records:
+            _say(asked, f"{folder / LABELS_FILE}: {tally.num_records} texts are labelled already.")
+        try:
+            with show_progress(stream, is_wanted=not asked.quiet and sys.stderr.isatty()) as advance:
+                for batch in answer_rows(task, backend, rows, _BATCH_SIZE):
+                    records.append(batch)
+                    advance(len(batch))
+        except KeyboardInterrupt:
+            tell("interrupted: the labels so far are kept; the same command continues.")
+            raise
+
+
+def read_labelled(path: Path, task: "Task") -> "tuple[Labelled, int]":
+    """The texts and their label probabilities, and how many rows couldn't be answered."""
+    import json
+
+    import numpy as np
+
+    from handful.learn.distil import Labelled
+
+    with path.open(encoding="utf-8") as lines:
+        records: list[Record] = [json.loads(line) for line in lines]
+    good = [record for record in records if "error" not in record]
+    rows = [[record["probabilities"][label] for label in task.labels] for record in good]
+    probabilities = np.array(rows, dtype=np.float64).reshape(-1, len(task.labels))
+    return Labelled([record["input"] for record in good], probabilities), len(records) - len(good)
+
+
+def _truth(task: "Task", asked: DistillOptions) -> "tuple[list[Input], list[str]] | None":
+    """The inputs of --labelled and their right labels."""
+    from handful.errors import InvalidParameterError
+    from handful.evals.data import Columns, read_items
+
+    if asked.labelled is None:
+        if asked.label_column is not None:
+            raise InvalidParameterError("--label-column", "needs --labelled.")
+        return None
+    items = read_items(asked.labelled, task, Columns(text=asked.column, label=asked.label_column))
+    return [item.inputs for item in items], [item.expected for item in items]
+
+
+def _rows(task: "Task", asked: DistillOptions, stream: BinaryIO) -> "Iterator[Row]":
+    """The rows, at least one of them."""
+    from handful.cli.inputs import choose_format, read_rows
+    from handful.errors import InvalidInputError
+
+    kind = choose_format(asked.unlabelled, asked.format, task.variables)
+    rows = read_rows(stream, kind, task.variables, asked.column)
+    first = next(rows, None)
+    if first is None:
+        raise InvalidInputError(f"{asked.unlabelled} has no text.", fix="Give texts like those to come.")
+    return itertools.chain([first], rows)
+
+
+def _open(path: Path) -> BinaryIO:
+    from handful.errors import NotFoundError
+
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise NotFoundError(f"The texts in {path} can't be read: {error.strerror}.") from None
+
+
+def _model_name(task: "Task", asked: DistillOptions) -> str:
+    from handful.config import settings
+
+    return asked.model or task.model or settings().model
+
+
+def _say(asked: DistillOptions, line: str) -> None:
+    from handful.cli.output import tell
+
+    if not asked.quiet and sys.stderr.isatty():
+        tell(line)
+
+
+def _tell(task: "Task", folder: Path, asked: DistillOptions, report: "DistilReport") -> None:
+    from handful.cli.output import SCHEMA, harmless, json_line
+
+    if asked.json:
+        told = {"schema": SCHEMA, "task": task.name, "folder": str(folder)} | report.to_dict()
+        sys.stdout.write(json_line(told))
+        return
+    served = f"{folder}: the classifier. Serve it with: handful serve --task {task.name}={folder}"
+    for line in (*report.lines(), served):
+        print(harmless(line))

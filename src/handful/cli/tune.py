@@ -1,0 +1,320 @@
+"""`handful tune`: a better wording, example set, order or calibration of a task, found on labelled rows."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from handful.cli.eval_options import LabelColumnOption, LabelNamesOption, TextColumnOption
+from handful.cli.remote import TokenOption
+from handful.cli.run import DeviceOption, ModelOption, PrecisionOption, QuietOption
+from handful.types import Device, Precision
+
+if TYPE_CHECKING:
+    from handful.backend import Backend
+    from handful.evals.sets import Data
+    from handful.evals.tune import Search, Standing, Step
+    from handful.evals.tune_cost import Cost
+    from handful.evals.tune_space import Candidate, Space
+    from handful.task.task import Task
+
+TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="A task file, such as examples/sentiment.yaml.")]
+DataOption = Annotated[
+    Path, typer.Option("--data", "-d", help="Labelled rows: CSV, TSV, JSONL, JSON, Parquet, or a saved data set.")
+]
+TrainOption = Annotated[
+    Path | None, typer.Option(help="Rows that examples are drawn from. Else a part of --data is set aside for them.")
+]
+VariantOption = Annotated[
+    list[str] | None, typer.Option(help="Another wording of the task, as a task file; may be repeated.")
+]
+WordsOption = Annotated[
+    list[str] | None, typer.Option(help="Other label words: positive=great,negative=awful; may be repeated.")
+]
+ShotsOption = Annotated[
+    str | None, typer.Option(help="Sizes of example sets to draw: 0,4,8. Left out: as many as the task has, or 4.")
+]
+SetsOption = Annotated[int, typer.Option(min=1, max=1000, help="Example sets drawn of each size.")]
+OrdersOption = Annotated[int, typer.Option(min=1, max=100, help="Orders that each example set is shown in.")]
+CandidatesOption = Annotated[int, typer.Option(min=2, max=10_000, help="Most candidates, drawn from all there are.")]
+LimitOption = Annotated[int | None, typer.Option(min=10, help="Use only so many queries, drawn at random once.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Which examples and candidates are drawn.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The task file to write; by default NAME-tuned.yaml.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print calls, tokens and time, and stop.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The result as one JSON object (schema 1).")]
+
+_MAX_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """What was asked for on the command line, besides the space to search."""
+
+    data: Path
+    train: Path | None
+    text_column: str | None
+    label_column: str | None
+    label_names: str | None
+    limit: int | None
+    model: str | None
+    token: str | None
+    precision: Precision | None
+    device: Device | None
+    output: Path | None
+    dry_run: bool
+    json: bool
+    quiet: bool
+
+
+def tune(
+    task: TaskArgument,
+    *,
+    data: DataOption,
+    train: TrainOption = None,
+    variant: VariantOption = None,
+    words: WordsOption = None,
+    shots: ShotsOption = None,
+    sets: SetsOption = 4,
+    orders: OrdersOption = 2,
+    candidates: CandidatesOption = 32,
+    seed: SeedOption = 0,
+    limit: LimitOption = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
+    label_names: LabelNamesOption = None,
+    model: ModelOption = None,
+    token: TokenOption = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = None,
+    output: OutputOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Search wordings, label words, example sets, orders and calibration; the best is written as a task file.
+
+        handful tune examples/sentiment.yaml --data reviews.csv --dry-run
+
+        handful tune examples/sentiment.yaml --data reviews.csv --words positive=great,negative=awful --shots 4,8
+
+    All candidates are asked a few queries, the better half twice as many, and so on. Ctrl-C stops the search and keeps
+    the best so far. A part of the rows has no part in choosing: what is worse there than the task as it is isn't kept.
+    """
+    from handful.evals.tune_space import Space
+    from handful.task.task import Task
+
+    own = Task.load(task)
+    asked = TuneOptions(
+        data=data,
+        train=train,
+        text_column=text_column,
+        label_column=label_column,
+        label_names=label_names,
+        limit=limit,
+        model=model,
+        token=token,
+        precision=precision,
+        device=device,
+        output=output,
+        dry_run=dry_run,
+        json=json,
+        quiet=quiet,
+    )
+    space = Space(
+        templates=(own, *(Task.load(path) for path in variant or [])),
+        words=tuple(_words(text) for text in words or []),
+        shots=_shots(own, shots),
+        num_sets=sets,
+        num_orders=orders,
+        most=candidates,
+        seed=seed,
+    )
+    tune_task(space, asked)
+
+
+def tune_task(space: "Space", asked: TuneOptions) -> None:
+    """Search, check, tell and save; with --dry-run only say what that costs."""
+    from handful.evals.tune import Search
+    from handful.evals.tune_cost import cost_of
+    from handful.evals.tune_space import candidates
+
+    data = _data(space, asked)
+    tried = candidates(space, data.pool)
+    with contextlib.closing(_backend(space.templates[0], asked)) as backend:
+        search = Search(tried, data.queries, backend)
+        cost = cost_of(search, tried, data.queries, backend)
+        if asked.dry_run:
+            return _tell_cost(cost, asked)
+        _say(asked, cost.lines())
+        was_stopped = _run(search, asked)
+        checked = search.check()
+    _finish(search, checked, asked, was_stopped=was_stopped)
+    return None
+
+
+def _run(search: "Search", asked: TuneOptions) -> bool:
+    """Search to the end or until Ctrl-C; whether it was stopped."""
+    from handful.cli.output import tell
+
+    try:
+        with _progress(is_wanted=not asked.quiet and sys.stderr.isatty()) as show:
+            for step in search.run():
+                show(step)
+    except KeyboardInterrupt:
+        if not search.best.right:
+            raise
+        tell("stopped: the best so far is checked and kept; Ctrl-C again to leave it.")
+        return True
+    return False
+
+
+def _finish(search: "Search", checked: "tuple[Standing, Standing]", asked: TuneOptions, *, was_stopped: bool) -> None:
+    """Write the task and say how good it is."""
+    original, best = checked
+    kept = best if best.accuracy >= original.accuracy else original
+    own = search.original.candidate.task
+    path = asked.output or Path(f"{own.name}-tuned.yaml")
+    kept.candidate.task.save(path)
+    told = _result(search, checked, kept, str(path)) | {"was_stopped": was_stopped}
+    if asked.json:
+        from handful.cli.output import SCHEMA, json_line
+
+        sys.stdout.write(json_line({"schema": SCHEMA, "task": own.name} | told))
+        return
+    _print_result(search, checked, kept, path)
+
+
+def _result(search: "Search", checked: "tuple[Standing, Standing]", kept: "Standing", path: str) -> dict[str, Any]:
+    ranked = sorted(search.standings, key=lambda standing: standing.rank, reverse=True)
+    return {
+        "file": path,
+        "kept": dict(kept.candidate.made_of),
+        "is_the_original": kept is checked[0],
+        "original_on_unseen": checked[0].to_dict(),
+        "best_on_unseen": checked[1].to_dict(),
+        "searched": [standing.to_dict() for standing in ranked],
+    }
+
+
+def _print_result(search: "Search", checked: "tuple[Standing, Standing]", kept: "Standing", path: Path) -> None:
+    from handful.cli.output import harmless
+
+    ranked = sorted(search.standings, key=lambda standing: standing.rank, reverse=True)
+    lines = ["the best on the rows that choose:"]
+    lines += [f"  {_told(standing)}" for standing in ranked[:_MAX_TOLD]]
+    lines.append("on rows that had no part in choosing:")
+    lines += [f"  as it is: {_share(checked[0])}", f"  the best: {_share(checked[1])}"]
+    if kept is checked[0]:
+        lines.append(f"nothing did better there; {path} is the task as it is")
+    else:
+        lines.append(f"{path}: {_described(kept.candidate)}")
+        if kept.candidate.words:
+            lines.append(f"its answers are now: {', '.join(kept.candidate.task.labels)}")
+    for line in lines:
+        print(harmless(line))
+
+
+def _told(standing: "Standing") -> str:
+    return f"{_share(standing)}  {_described(standing.candidate)}"
+
+
+def _share(standing: "Standing") -> str:
+    low, high = standing.interval
+    return f"{standing.accuracy:.1%} ({low:.0%} to {high:.0%}) of {len(standing.right)}"
+
+
+def _described(candidate: "Candidate") -> str:
+    return ", ".join(f"{name} {value}" for name, value in candidate.made_of.items())
+
+
+def _words(text: str) -> dict[str, str]:
+    """Label words as typed. Raises InvalidParameterError."""
+    from handful.errors import InvalidParameterError
+
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(sign and label.strip() and word.strip() for label, sign, word in pairs):
+        raise InvalidParameterError("--words", f"can't be {text!r}.", fix="Write positive=great,negative=awful.")
+    return {label.strip(): word.strip() for label, _, word in pairs}
+
+
+def _shots(task: "Task", text: str | None) -> tuple[int, ...]:
+    from handful.cli.eval_options import listed
+    from handful.errors import InvalidParameterError
+
+    if text is None:
+        return (len(task.examples) or 4,)
+    shots = listed("--shots", text, int)
+    if min(shots) < 0:
+        raise InvalidParameterError("--shots", f"holds {min(shots)}; numbers of examples are from 0.")
+    return shots
+
+
+def _data(space: "Space", asked: TuneOptions) -> "Data":
+    from handful.cli.eval_options import columns_of
+    from handful.evals.sets import Source, load_data
+
+    source = Source(
+        data=asked.data,
+        train=asked.train,
+        columns=columns_of(asked.text_column, asked.label_column, asked.label_names),
+        max_shots=max(space.shots),
+        limit=asked.limit,
+    )
+    return load_data(source, space.templates[0])
+
+
+def _backend(task: "Task", asked: TuneOptions) -> "Backend":
+    from handful.cli.run import open_backend
+    from handful.config import settings
+
+    name = asked.model or task.model or settings().model
+    _say(asked, [f"loading {name} ..."])
+    return open_backend(name, precision=asked.precision, device=asked.device, token=asked.token)
+
+
+def _say(asked: TuneOptions, lines: list[str]) -> None:
+    from handful.cli.output import tell
+
+    if not asked.quiet and sys.stderr.isatty():
+        for line in lines:
+            tell(line)
+
+
+def _tell_cost(cost: "Cost", asked: TuneOptions) -> None:
+    from handful.cli.output import SCHEMA, json_line
+
+    if asked.json:
+        sys.stdout.write(json_line({"schema": SCHEMA} | cost.to_dict()))
+        return
+    for line in cost.lines():
+        print(line)
+
+
+@contextlib.contextmanager
+def _progress(*, is_wanted: bool) -> "Iterator[Callable[[Step], None]]":
+    """Gives the function that is told each step; a bar with the best so far on a terminal's standard error."""
+    if not is_wanted:
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("best {task.fields[best]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
+        bar = bars.add_task("queries", total=None, best="")
+
+        def show(step: "Step") -> None:
+            bars.update(bar, completed=step.num_asked, total=step.num_planned, best=_told(step.best))
+
+        yield show

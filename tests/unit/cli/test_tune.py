@@ -1,0 +1,119 @@
+"""`handful tune` from its arguments to a task file."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from handful.cli import run as run_command
+from handful.cli.main import main
+from handful.evals.tune import Search, Step
+from handful.task.task import Task
+from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
+
+OWN = task().with_examples(examples(2, start=1000)).replace(calibration="none")
+Shell = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def backend() -> StructuredBackend:
+    return StructuredBackend(score_signal=2.0, bias=4.0)
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], backend: StructuredBackend
+) -> Shell:
+    OWN.save(tmp_path / "t.yaml")
+    rows = [f"{text},{label}" for label in LABELS for text in inputs(label, range(100))]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_command, "open_backend", lambda name, **options: backend)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["handful", "tune", "t.yaml", "--data", "rows.csv", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_the_result_is_a_task_file(shell: Shell, tmp_path: Path) -> None:
+    code, out, err = shell("--candidates", "8", "--shots", "2,4")
+    assert code == 0, err
+    tuned = Task.load(tmp_path / "t-tuned.yaml")
+    assert (tuned.name, tuned.labels) == ("t", LABELS)
+    assert tuned != OWN
+    for said in ("the best on the rows that choose", "had no part in choosing", "t-tuned.yaml"):
+        assert said in out
+
+
+def test_json_has_every_candidate_and_what_was_kept(shell: Shell) -> None:
+    code, out, err = shell("--candidates", "6", "--json", "--output", "better.yaml")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["schema"], told["task"], told["file"], told["was_stopped"]) == (1, "t", "better.yaml", False)
+    assert len(told["searched"]) == 6
+    assert told["best_on_unseen"]["accuracy"] >= told["original_on_unseen"]["accuracy"] or told["is_the_original"]
+
+
+def test_a_dry_run_says_what_it_costs_and_writes_nothing(shell: Shell, tmp_path: Path) -> None:
+    code, out, err = shell("--candidates", "8", "--dry-run")
+    assert code == 0, err
+    assert "8 candidates" in out
+    assert "calls" in out
+    assert "tokens" in out
+    assert "seconds" in out or "minutes" in out
+    told = json.loads(shell("--dry-run", "--json")[1])
+    assert told["num_calls"] > 0
+    assert not (tmp_path / "t-tuned.yaml").exists()
+
+
+def test_ctrl_c_keeps_the_best_so_far(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = Search.run
+
+    def interrupted(search: Search) -> Iterator[Step]:
+        for number, step in enumerate(whole(search)):
+            if number == 8:
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr(Search, "run", interrupted)
+    code, out, err = shell("--candidates", "12", "--json")
+    assert (code, "stopped" in err) == (0, True)
+    told = json.loads(out)
+    assert told["was_stopped"] is True
+    assert Task.load(tmp_path / "t-tuned.yaml").name == "t"
+
+
+def test_ctrl_c_before_anything_was_asked_is_an_interruption(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(search: Search) -> Iterator[Step]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(Search, "run", interrupted)
+    assert shell("--candidates", "4")[0] == 130
+    assert not (tmp_path / "t-tuned.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--words", "nice=x"), "`nice`, which is no label"),
+        (("--words", "good"), "`--words` can't be"),
+        (("--shots", "-1"), "`--shots`"),
+        (("--shots", "a"), "`--shots`"),
+        (("--variant", "other.yaml"), "other labels or variables"),
+        (("--data", "none.csv"), "none.csv"),
+    ],
+)
+def test_what_cannot_be_done_is_named(shell: Shell, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    Task(name="other", labels=("x", "y")).save(tmp_path / "other.yaml")
+    code, _, err = shell(*arguments)
+    assert (code, said in err) == (1, True), err

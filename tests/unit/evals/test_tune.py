@@ -1,0 +1,158 @@
+"""The search: what is tried, how it narrows, what is kept when it is stopped, and the check that it is right."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from handful.errors import InvalidInputError, InvalidParameterError
+from handful.evals.data import Item
+from handful.evals.tune import Search
+from handful.evals.tune_cost import cost_of
+from handful.evals.tune_space import Candidate, Space, candidates
+from handful.task.task import Task
+from tests.fakes import FakeBackend
+from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
+
+OWN = task().with_examples(examples(2, start=1000)).replace(calibration="none")
+
+
+def items(num_each: int, start: int = 0) -> list[Item]:
+    return [
+        Item(f"row {text}", {"text": text}, label)
+        for label in LABELS
+        for text in inputs(label, range(start, start + num_each))
+    ]
+
+
+POOL = items(20, start=500)
+
+
+def tried(**choices: Any) -> list[Candidate]:
+    return candidates(Space(**{"templates": (OWN,), "shots": (2, 4)} | choices), POOL)
+
+
+def run(search: Search) -> Search:
+    for _ in search.run():
+        pass
+    return search
+
+
+def test_the_task_as_it_is_comes_first_and_every_candidate_once() -> None:
+    found = tried(most=1000, words=({"good": "fine"},))
+    assert found[0].task == OWN
+    assert len({candidate.task.fingerprint for candidate in found}) == len(found)
+    # own examples and 2 x 4 drawn sets, each in 2 orders, with 2 calibrations and 2 word sets
+    assert 50 < len(found) <= (1 + 2 * 4) * 2 * 2 * 2
+    assert len(tried(most=7)) == 7
+
+
+def test_every_candidate_is_a_task_of_the_same_name_with_its_own_words() -> None:
+    for candidate in tried(most=40, words=({"good": "fine"},)):
+        labels = candidate.task.labels
+        assert candidate.task.name == OWN.name
+        assert labels in ((LABELS), ("bad", "fine"))
+        assert {example.output for example in candidate.task.examples} <= set(labels)
+        assert candidate.expected(POOL[-1]) == labels[1]
+
+
+def test_the_same_choices_give_the_same_candidates() -> None:
+    assert [each.task for each in tried(most=9)] == [each.task for each in tried(most=9)]
+    assert [each.task for each in tried(most=9)] != [each.task for each in tried(most=9, seed=1)]
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"words": ({"nice": "x"},)}, "`nice`, which is no label"),
+        ({"words": ({"good": "bad"},)}, "one word stand for two"),
+        ({"most": 0}, "most"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_named(choices: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidParameterError, match=said):
+        tried(**choices)
+
+
+def test_another_wording_has_the_same_labels_and_variables() -> None:
+    with pytest.raises(InvalidInputError, match="other labels or variables"):
+        tried(templates=(OWN, OWN.replace(name="b", input="Text: {other}", examples=())))
+
+
+def test_half_of_the_candidates_go_on_with_twice_the_queries() -> None:
+    search = Search(tried(most=16), items(100), StructuredBackend())
+    assert search.rounds == [(16, 32), (8, 64), (4, 128), (2, 140)]
+    run(search)
+    assert Counter(len(each.right) for each in search.standings) == {32: 8, 64: 4, 128: 2, 140: 2}
+    assert len(search.original.right) == 140
+
+
+def test_no_more_is_asked_than_was_planned() -> None:
+    search = Search(tried(most=16), items(100), StructuredBackend())
+    steps = list(search.run())
+    assert steps[-1].num_asked + 2 * 60 == steps[-1].num_planned == search.num_planned
+
+
+def test_what_takes_the_bias_out_is_found_and_holds_on_rows_that_had_no_part() -> None:
+    search = run(Search(tried(most=16), items(100), StructuredBackend(score_signal=2.0, bias=4.0)))
+    assert search.best.accuracy > search.original.accuracy
+    original, best = search.check()
+    assert (len(original.right), len(best.right)) == (60, 60)
+    assert best.accuracy > original.accuracy + 0.1
+
+
+def test_rows_that_choose_have_no_part_in_the_check() -> None:
+    search = Search(tried(most=2), items(50), StructuredBackend())
+    chosen, test = ({item.place for item in part} for part in (search._queries, search._test))
+    assert (len(chosen), len(test), chosen & test) == (70, 30, set())
+
+
+def test_a_search_that_is_left_has_the_best_so_far() -> None:
+    search = Search(tried(most=16), items(100), StructuredBackend(score_signal=2.0, bias=4.0))
+    for step in search.run():
+        if step.num_asked >= 32 * 16:
+            break
+    assert search.best.right
+    assert search.best.rank >= search.original.rank
+    assert step.best is search.best
+
+
+def test_nothing_better_leaves_the_task_as_it_is() -> None:
+    search = run(
+        Search(
+            tried(most=8, calibrations=("none",), words=({"good": "x"},)),
+            items(60),
+            StructuredBackend(score_signal=9.0),
+        )
+    )
+    assert search.best is search.original
+    original, best = search.check()
+    assert best is original
+
+
+def test_a_task_answered_in_free_text_is_tuned_by_exact_match() -> None:
+    own = Task(name="shout", input="Say: {text}", output="Loud: {output}")
+    rows = [Item(f"row {i}", {"text": f"word {i}"}, f"WORD {i}") for i in range(20)]
+    pool = [Item("row x", {"text": "x"}, "X"), Item("row y", {"text": "y"}, "Y")]
+    found = candidates(Space(templates=(own,), shots=(1, 2), num_sets=2), pool)
+    assert {candidate.task.calibration for candidate in found} == {"auto"}
+    search = run(Search(found, rows, FakeBackend()))
+    assert (search.best.accuracy, search.best.losses) == (1.0, [])
+
+
+def test_the_cost_counts_calls_and_tokens_before_anything_is_searched() -> None:
+    backend, queries = StructuredBackend(), items(100)
+    found = tried(most=16)
+    search = Search(found, queries, backend)
+    cost = cost_of(search, found, queries, backend)
+    num_calibrated = sum(candidate.task.calibration == "auto" for candidate in found)
+    assert cost.num_calls == search.num_planned + 23 * num_calibrated
+    assert cost.num_tokens > cost.num_calls * 10  # a byte is a token here
+    assert _num_asked(backend.calls) < 12
+    assert (cost.num_candidates, cost.num_timed) == (16, 8)
+    assert any("candidates" in line for line in cost.lines())
+
+
+def _num_asked(calls: Sequence[tuple[str, int]]) -> int:
+    return sum(count for method, count in calls if method == "score")
