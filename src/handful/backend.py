@@ -1,12 +1,12 @@
 """The seam between using a model and running one.
 
 Tasks, predictors and evaluations speak to a `Backend` and don't know whether the model lies in this process
-(`handful.load`) or behind a URL (`handful.Client`). Texts in, texts and log-probabilities out; no tensors, and no token
-ids to be kept in step, except where a caller of `AsyncBackend` has them already and wants them read as they are.
+(`handful.load`) or behind a URL (`handful.connect`). Texts in, texts and log-probabilities out; no tensors, and no
+token ids to be kept in step, except where a caller of `AsyncBackend` has them already and wants them read as they are.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,10 @@ class Backend(Protocol):
         ...
 
     def pin(self, prefix: str) -> None:
-        """Compute the prefix of a task once and keep it until `unpin`: it is never evicted. Idempotent."""
+        """Compute the prefix of a task once and keep it until `unpin`: it is never evicted. Idempotent.
+
+        Behind a URL it is computed, and kept as long as the server has room.
+        """
         ...
 
     def unpin(self, prefix: str) -> None:
@@ -115,3 +118,20 @@ class AsyncBackend(Protocol):
     async def unpin(self, prefix: str) -> None:
         """Let go of a pinned prefix."""
         ...
+
+
+@runtime_checkable
+class SharedBackend(Protocol):
+    """An `AsyncBackend` whose callers share a queue and a cache."""
+
+    def for_caller(self, owner: str) -> AsyncBackend:
+        """The same model on behalf of a caller: callers take turns, and none reads from the cache what another sent.
+
+        What is pinned on behalf of a caller is the caller's; what is pinned without one is read by all.
+        """
+        ...
+
+
+def on_behalf_of(backend: AsyncBackend, owner: str | None) -> AsyncBackend:
+    """`backend` for a caller, where it tells callers apart; None is nobody in particular."""
+    return backend.for_caller(owner) if owner and isinstance(backend, SharedBackend) else backend

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from handful.engine.arena import Arena
-from handful.engine.segments import Lease, NaiveCache, SegmentTree
+from handful.engine.segments import PUBLIC, Lease, NaiveCache, Salt, SegmentTree
 
 TOKENS = st.lists(st.integers(0, 2), min_size=0, max_size=12)
+SALTS: st.SearchStrategy[Salt] = st.sampled_from([PUBLIC, "", "ada", "grace"])
 
 
 class TreeMachine(RuleBasedStateMachine):
@@ -22,12 +23,13 @@ class TreeMachine(RuleBasedStateMachine):
         self.number = 0
         self.contents: dict[int, tuple[int, ...]] = {}  # what a real KV cache would hold: slot -> context up to it
 
-    @rule(tokens=TOKENS, tail=st.integers(1, 5), share=st.booleans())
-    def acquire(self, tokens: list[int], tail: int, share: bool) -> None:
-        lease = self.tree.acquire(tokens, tail, share=share)
+    @rule(tokens=TOKENS, tail=st.integers(1, 5), share=st.booleans(), salt=SALTS)
+    def acquire(self, tokens: list[int], tail: int, share: bool, salt: Salt) -> None:
+        lease = self.tree.acquire(tokens, tail, share=share, salt=salt)
         if lease is None:
             return
         assert [t for s in lease.path() for t in s.tokens] == tokens
+        assert {s.salt for s in lease.path()} <= {PUBLIC, salt}
         if not share:
             assert lease.num_cached_tokens == 0
         self.number += 1
@@ -90,6 +92,56 @@ def test_the_naive_twin_gives_the_same_contexts_and_shares_nothing(contexts: lis
         assert alone is not None
         assert [t for s in shared.path() for t in s.tokens] == [t for s in alone.path() for t in s.tokens] == tokens
         assert alone.num_cached_tokens == 0
+
+
+ASKED = st.lists(st.tuples(SALTS, TOKENS, st.integers(0, 12)), max_size=25)
+
+
+def found(tree: SegmentTree, asked: list[tuple[Salt, list[int], int]]) -> list[int]:
+    """What each request in turn finds in the cache, when it computes so many tokens of its context before it leaves."""
+    counts = []
+    for number, (salt, tokens, num_computed) in enumerate(asked):
+        lease = tree.acquire(tokens, 1, salt=salt)
+        assert lease is not None
+        counts.append(lease.num_cached_tokens)
+        left = num_computed
+        for segment in lease.path():
+            more = min(left, len(segment.tokens) - segment.num_computed)
+            segment.num_computed += more
+            left -= more
+            if not segment.is_complete:
+                break
+        tree.release(lease, number)
+        tree.check_integrity([])
+    return counts
+
+
+@given(ASKED)
+def test_what_a_caller_finds_does_not_depend_on_what_others_ask(asked: list[tuple[Salt, list[int], int]]) -> None:
+    """Public text aside, which is computed whole when it is pinned."""
+    asked = [(salt, tokens, 12 if salt is PUBLIC else n) for salt, tokens, n in asked]
+    together = found(SegmentTree(Arena(2000)), asked)
+    for salt in ("", "ada", "grace"):
+        own = [(index, each) for index, each in enumerate(asked) if each[0] in (PUBLIC, salt)]
+        alone = found(SegmentTree(Arena(2000)), [each for _, each in own])
+        mine = [(together[index], count) for (index, each), count in zip(own, alone, strict=True) if each[0] == salt]
+        assert all(with_others == without for with_others, without in mine)
+
+
+@given(ASKED)
+def test_what_a_caller_may_read_is_found_as_far_as_it_goes(asked: list[tuple[Salt, list[int], int]]) -> None:
+    """The oracle: all texts that were ever computed in public or by the caller, compared token by token."""
+    asked = [(salt, tokens, 12) for salt, tokens, _ in asked]
+    for index, count in enumerate(found(SegmentTree(Arena(2000)), asked)):
+        salt, tokens, _ = asked[index]
+        readable = [other for its, other, _ in asked[:index] if its in (PUBLIC, salt)]
+        longest = max((_num_common(tokens, other) for other in readable), default=0)
+        assert count == longest
+
+
+def _num_common(first: list[int], second: list[int]) -> int:
+    pairs = zip(first, second, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
 
 @given(lengths=st.lists(st.integers(0, 9), max_size=20), order=st.randoms(use_true_random=False))

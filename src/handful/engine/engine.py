@@ -22,6 +22,7 @@ from handful.engine.readout import Readout
 from handful.engine.request import Generate, Request, Work
 from handful.engine.sampler import Sampled, Sampler
 from handful.engine.scheduler import Scheduler
+from handful.engine.segments import PUBLIC, Salt
 from handful.errors import EngineError, HandfulError, RequestAbortedError, RequestTimeoutError
 from handful.types import FinishReason
 
@@ -103,9 +104,9 @@ class Engine:
         """End every request with `error`."""
         return [self._fail(request, error) for request in [*self.scheduler.running, *self.scheduler.waiting]]
 
-    def unpin(self, tokens: tuple[int, ...]) -> None:
+    def unpin(self, tokens: tuple[int, ...], salt: Salt = PUBLIC) -> None:
         """Let a prefix go that a `Warm` request computed."""
-        self.scheduler.unpin(tokens)
+        self.scheduler.unpin(tokens, salt)
 
     def check_integrity(self) -> None:
         """Recount who owns every token slot; RuntimeError when something is wrong."""
@@ -165,7 +166,7 @@ class Engine:
         if self.scheduler.running or not self.scheduler.waiting:
             return []
         error = EngineError("The request doesn't fit the KV memory that is left.", fix="Raise HANDFUL_KV_MEMORY_MB.")
-        return [self._fail(self.scheduler.waiting[0], error)]
+        return [self._fail(self.scheduler.waiting.first, error)]
 
     def _fail(self, request: Request, error: Exception) -> Event:
         self.stats.num_failed += 1

@@ -1,19 +1,21 @@
 """The engine's thread: others hand in requests and are told what becomes of them; only this thread touches the engine.
 
 Every accepted request ends in exactly one `End` event, whatever happens: when a step fails, when the thread dies, when
-the process shuts down. `submit` refuses at once (BusyError) when the queue is full, or waits for room when asked to.
+the process shuts down. `submit` refuses at once (BusyError) when the queue, or its caller's share of it, is full, or
+waits for room when asked to.
 """
 
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from handful.engine.engine import Engine
 from handful.engine.events import End, Event, Failed
 from handful.engine.request import Request
+from handful.engine.segments import PUBLIC, Salt
 from handful.errors import (
     BusyError,
     EngineError,
@@ -63,6 +65,7 @@ class EngineLoop:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._inbox: deque[tuple[Request, Sink]] = deque()
+        self._num_arrived: Counter[str] = Counter()  # of those in the inbox, each caller's
         self._orders: deque[Callable[[], None]] = deque()
         self._sinks: dict[int, tuple[Request, Sink]] = {}
         self._is_closing = False
@@ -72,40 +75,37 @@ class EngineLoop:
         self._thread.start()
 
     def submit(self, requests: Sequence[Request], sink: Sink, *, wait: bool = False) -> None:
-        """Hand in requests, all or none. BusyError when they don't fit the queue; with `wait`, waits for room.
+        """Hand in requests of one caller, all or none. With `wait`, waits for room; else BusyError when they don't fit
+        the queue or the caller's share of it.
 
         Raises PromptTooLongError when one could never fit, InvalidInputError when they are more than the queue holds,
         NotReadyError when shutting down, EngineError when dead.
         """
         for request in requests:
             self._engine.scheduler.check_fits(request)
-        if len(requests) > self._limits.max_queued_requests:  # waiting for room would last for ever
+        owner = requests[0].owner if requests else ""
+        most = self._limits.max_queued(owner)
+        if len(requests) > most:  # waiting for room would last for ever
             problem = f"{len(requests)} completions of one prompt are more than the queue holds"
-            raise InvalidInputError(f"{problem} ({self._limits.max_queued_requests}).", fix="Ask for fewer at a time.")
+            raise InvalidInputError(f"{problem} ({most}).", fix="Ask for fewer at a time.")
         with self._changed:
-            while True:
-                self._check_open()
-                num_queued = self._num_queued()
-                if num_queued + len(requests) <= self._limits.max_queued_requests:
-                    break
+            while (busy := self._why_busy(owner, len(requests))) is not None:
                 if not wait:
-                    raise BusyError(
-                        f"The queue is full ({num_queued} of {self._limits.max_queued_requests} requests wait).",
-                        fix="Try again in a moment.",
-                    )
+                    raise busy
                 self._changed.wait()
             for request in requests:
                 self._inbox.append((request, sink))
                 self._sinks[request.id] = (request, sink)
+            self._num_arrived[owner] += len(requests)
             self._changed.notify_all()
 
     def abort(self, requests: Sequence[Request]) -> None:
         """Give requests up; each that hasn't ended yet ends with RequestAbortedError within one step."""
         self._order(lambda: self._abort(requests))
 
-    def unpin(self, tokens: tuple[int, ...]) -> None:
+    def unpin(self, tokens: tuple[int, ...], salt: Salt = PUBLIC) -> None:
         """Let a warmed prefix go."""
-        self._order(lambda: self._engine.unpin(tokens))
+        self._order(lambda: self._engine.unpin(tokens, salt))
 
     def call(self, function: Callable[[Engine], None]) -> None:
         """Run `function` on the engine's thread between two steps and wait for it (for checks and statistics)."""
@@ -171,6 +171,20 @@ class EngineLoop:
         if self._is_closing:
             raise NotReadyError("The model is shutting down.", fix="Send the request to another server.")
 
+    def _why_busy(self, owner: str, num_more: int) -> BusyError | None:
+        """Why a caller's requests can't be queued now, or None. Raises what `_check_open` raises."""
+        self._check_open()
+        num_queued, most = self._num_queued(), self._limits.max_queued_requests
+        if num_queued + num_more > most:
+            full = f"The queue is full ({num_queued} of {most} requests wait)."
+            return BusyError(full, fix="Try again in a moment.")
+        num_own = self._num_arrived[owner] + self._engine.scheduler.waiting.num_of(owner)
+        share = self._limits.max_queued(owner)
+        if num_own + num_more > share:
+            full = f"Your share of the queue is full ({num_own} of {share} requests wait)."
+            return BusyError(full, fix="Try again when some of them are answered.")
+        return None
+
     def _num_queued(self) -> int:
         return len(self._inbox) + len(self._engine.scheduler.waiting)
 
@@ -201,6 +215,7 @@ class EngineLoop:
             self._orders.clear()
             arrived = list(self._inbox)
             self._inbox.clear()
+            self._num_arrived.clear()
             for request, _ in arrived:  # room was checked when they were handed in
                 self._engine.add(request)
             self._changed.notify_all()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.engine.labels import LabelTrie
-from handful.engine.segments import Lease
+from handful.engine.segments import PUBLIC, Lease, Salt
 from handful.types import GenerationParameters
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Request:
     """A prompt (at least one token) and what is wanted of it.
 
     Both times are on the monotonic clock, in seconds: past `deadline` the request fails, past `time_limit` (the
-    parameter `max_time`) it ends with what it has.
+    parameter `max_time`) it ends with what it has. `owner` is the caller it is computed for, "" nobody in particular:
+    callers take turns, and none reads from the cache what another left in it.
     """
 
     id: int
@@ -64,6 +65,7 @@ class Request:
     goal: Goal
     deadline: float | None = None
     time_limit: float | None = None
+    owner: str = ""
     lease: Lease | None = None
     slots: NDArray[np.int64] | None = None  # the arena slot of every context position, tail capacity included
     tail: list[int] = field(default_factory=list)
@@ -79,6 +81,11 @@ class Request:
         self.tail = [self.prompt[-1]]
         if isinstance(self.goal, ScoreLabels):
             self.tail += self.goal.trie.tokens
+
+    @property
+    def salt(self) -> Salt:
+        """Whose cache it reads and fills. A prefix that nobody in particular keeps is everybody's."""
+        return PUBLIC if isinstance(self.goal, Warm) and not self.owner else self.owner
 
     @property
     def num_shared(self) -> int:

@@ -2,40 +2,51 @@
 
 One idea for every phase: a step maps requests to numbers of tokens under one budget. Tokens that continue a text come
 first (a long prefill never stalls them), then prefill in order of arrival, in chunks where the budget ends, then new
-requests. Memory for a whole request is reserved when it is admitted, so an admitted request always ends.
+requests, of the callers by turns (fair_queue.py). Memory for a whole request is reserved when it is admitted, so an
+admitted request always ends.
 
 A segment is computed by one request at a time, its `writer`; the others on it wait for it and then read it.
 """
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
+from handful.engine.fair_queue import FairQueue
 from handful.engine.request import Request, Work
-from handful.engine.segments import Lease, Segment, SegmentCache
+from handful.engine.segments import PUBLIC, Lease, Salt, Segment, SegmentCache
 from handful.errors import BusyError, PromptTooLongError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The budgets of a scheduler, in tokens, requests and token slots."""
+    """The budgets of a scheduler, in tokens, requests and token slots.
+
+    `max_queued_each` is how many of the queued requests may be one caller's. None: all of them, as always for those
+    of nobody in particular.
+    """
 
     max_batched_tokens: int
     max_running_requests: int
     max_queued_requests: int
     num_slots: int
+    max_queued_each: int | None = None
+
+    def max_queued(self, owner: str) -> int:
+        """How many requests of a caller may wait."""
+        alone = self.max_queued_requests
+        return min(alone, self.max_queued_each) if owner and self.max_queued_each is not None else alone
 
 
 class Scheduler:
-    """Keeps the requests: waiting in order of arrival, running until they end. The only one that changes a lease."""
+    """Keeps the requests: waiting for their turn, running until they end. The only one that changes a lease."""
 
     def __init__(self, cache: SegmentCache, limits: Limits) -> None:
         self.cache = cache
         self.limits = limits
-        self.waiting: deque[Request] = deque()
+        self.waiting = FairQueue()
         self.running: list[Request] = []
-        self.pinned: dict[tuple[int, ...], Lease] = {}
+        self.pinned: dict[tuple[Salt, tuple[int, ...]], Lease] = {}
 
     @property
     def has_work(self) -> bool:
@@ -45,7 +56,7 @@ class Scheduler:
     @property
     def num_pinned_slots(self) -> int:
         """Token slots that pinned prefixes may hold at most (what they share is counted for each)."""
-        return sum(len(tokens) for tokens in self.pinned)
+        return sum(len(tokens) for _, tokens in self.pinned)
 
     @property
     def num_held_slots(self) -> int:
@@ -88,7 +99,7 @@ class Scheduler:
         for request in prefills:
             budget = self._give(request, budget, works)
         while budget and self.waiting and len(self.running) < self.limits.max_running_requests:
-            if not self._admit(self.waiting[0]):
+            if not self._admit(self.waiting.first):
                 break
             request = self.waiting.popleft()
             self.running.append(request)
@@ -114,15 +125,15 @@ class Scheduler:
             return
         self.running.remove(request)
         if request.is_warmed:
-            self.unpin(request.prompt)
-            self.pinned[request.prompt] = request.lease
+            self.unpin(request.prompt, request.salt)
+            self.pinned[request.salt, request.prompt] = request.lease
         else:
             self.cache.release(request.lease, request.id)
         request.lease = None
 
-    def unpin(self, tokens: tuple[int, ...]) -> None:
+    def unpin(self, tokens: tuple[int, ...], salt: Salt = PUBLIC) -> None:
         """Let a pinned prefix go; it stays in the cache until its room is needed. Unknown ones are ignored."""
-        lease = self.pinned.pop(tokens, None)
+        lease = self.pinned.pop((salt, tokens), None)
         if lease is not None:
             self.cache.release(lease, -1)
 
@@ -133,7 +144,8 @@ class Scheduler:
 
     def _admit(self, request: Request) -> bool:
         share = not request.wants_prompt_logprobs
-        lease = self.cache.acquire(request.prompt[: request.num_shared], request.tail_capacity, share=share)
+        shared = request.prompt[: request.num_shared]
+        lease = self.cache.acquire(shared, request.tail_capacity, share=share, salt=request.salt)
         if lease is None:
             return False
         request.lease = lease

@@ -9,9 +9,17 @@ A request holds a `Lease`: the path of its context, plus a private tail that nob
 
 The tree holds a segment from the moment somebody needs it, before it is computed: `num_computed` says how far it is,
 and `writer` who computes it. So many requests that arrive together compute a new prefix once, too.
+A salt keeps callers apart: a segment belongs to one of them, or is public, and a context reads public segments and then
+those of its own salt, never another's. So what a caller finds in the cache tells nothing of what others have sent.
+
+    root -- public prefix of a task --+-- what one caller sent behind it
+         |                            +-- what another sent, stored on its own even where the tokens are the same
+         +-- what one caller sent otherwise
+
 Invariants (`check_integrity`): every slot is free, or a segment's, or a lease's tail, and only one of these;
 `num_users` of a segment is the number of leases whose path holds it; a child starts at the position where its parent
-ends and is computed only as far as its parent is complete; children differ in their first token.
+ends and is computed only as far as its parent is complete; children of one salt differ in their first token; the
+parent of a segment is public or of the same salt.
 """
 
 import heapq
@@ -21,20 +29,33 @@ from typing import Protocol
 
 from handful.engine.arena import Arena
 
+Salt = str | None
+"""Whose segments: a caller's ("" is nobody in particular), or everybody's."""
+PUBLIC: Salt = None
+
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """A run of tokens at positions `[position, position + len(tokens))`, kept in slots `[start, ...)`."""
+    """A run of tokens at positions `[position, position + len(tokens))`, kept in slots `[start, ...)`.
+
+    `children` are found by their salt and their first token.
+    """
 
     tokens: tuple[int, ...]
     position: int
     start: int
     parent: "Segment | None"
-    children: "dict[int, Segment]" = field(default_factory=dict)
+    salt: Salt = PUBLIC
+    children: "dict[tuple[Salt, int], Segment]" = field(default_factory=dict)
     num_computed: int = 0
     num_users: int = 0
     writer: int | None = None
     last_used: int = 0
+
+    @property
+    def key(self) -> tuple[Salt, int]:
+        """Under which its parent finds it."""
+        return self.salt, self.tokens[0]
 
     @property
     def end(self) -> int:
@@ -79,11 +100,14 @@ class Lease:
 class SegmentCache(Protocol):
     """What the scheduler needs of a KV cache; `SegmentTree` shares, `NaiveCache` (the oracle in tests) does not."""
 
-    def acquire(self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True) -> Lease | None:
+    def acquire(
+        self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True, salt: Salt = ""
+    ) -> Lease | None:
         """Hold a context. Unknown tokens become a new, uncomputed segment. None when memory can't be found now.
 
-        Evicts unused segments, least recently used first, leaves first, as far as needed. With `share=False` nothing
-        is read from the cache and nothing is left in it.
+        What is read is public or of this salt, and a new segment is of this salt. Evicts unused segments, least
+        recently used first, leaves first, as far as needed. With `share=False` nothing is read from the cache and
+        nothing is left in it.
         """
         ...
 
@@ -124,6 +148,19 @@ def _num_common(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
+def _follow(node: Segment, tokens: tuple[int, ...], salt: Salt) -> tuple[Segment, int]:
+    """Where the way of `tokens` from `node` down the segments of a salt ends, and how many tokens of that one match."""
+    while node.end < len(tokens):
+        child = node.children.get((salt, tokens[node.end]))
+        if child is None:
+            break
+        matched = _num_common(child.tokens, tokens[node.end : child.end])
+        if matched < len(child.tokens):
+            return child, matched
+        node = child
+    return node, len(node.tokens)
+
+
 class SegmentTree:
     """A radix tree over tokens whose nodes are segments. See the module's docstring for the invariants."""
 
@@ -144,12 +181,14 @@ class SegmentTree:
         """Slots of segments that no lease holds."""
         return sum(len(node.tokens) for node in self._nodes(self.root) if node.num_users == 0)
 
-    def acquire(self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True) -> Lease | None:
+    def acquire(
+        self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True, salt: Salt = ""
+    ) -> Lease | None:
         """See `SegmentCache.acquire`."""
         wanted = tuple(tokens)
         self._clock += 1
         root = self.root if share else Segment((), 0, 0, None)
-        node = self._descend(root, wanted)
+        node = self._descend(root, wanted, salt)
         self._lock(node)
         missing = len(wanted) - node.end
         start = self._reserve(missing + tail_capacity)
@@ -160,8 +199,8 @@ class SegmentTree:
             self._private_roots.add(root)
         cached = sum(segment.num_computed for segment in node.path())
         if missing:
-            leaf = Segment(wanted[node.end :], node.end, start, node, num_users=1, last_used=self._clock)
-            node.children[leaf.tokens[0]] = leaf
+            leaf = Segment(wanted[node.end :], node.end, start, node, salt, num_users=1, last_used=self._clock)
+            node.children[leaf.key] = leaf
             node = leaf
         return Lease(node, start + missing, tail_capacity, cached)
 
@@ -206,18 +245,19 @@ class SegmentTree:
         if end != self.arena.capacity:
             raise RuntimeError(f"slots from {end} on have no owner")
 
-    def _descend(self, root: Segment, tokens: tuple[int, ...]) -> Segment:
-        """The deepest node of `tokens`' path; a segment that matches in part is split where it stops matching."""
-        node = root
-        while node.end < len(tokens):
-            child = node.children.get(tokens[node.end])
-            if child is None:
-                break
-            matched = _num_common(child.tokens, tokens[node.end : child.end])
-            if matched < len(child.tokens):
-                return self._split(child, matched)
-            node = child
-        return node
+    def _descend(self, root: Segment, tokens: tuple[int, ...], salt: Salt) -> Segment:
+        """The deepest node of `tokens`' path; a segment that matches in part is split where it stops matching.
+
+        A path leaves the public segments wherever it gets furthest by those of its own salt.
+        """
+        public = _follow(root, tokens, PUBLIC)
+        ways = [public]
+        if salt is not PUBLIC:
+            end, matched = public
+            read = end if matched == len(end.tokens) else end.parent or root
+            ways += [_follow(node, tokens, salt) for node in (*reversed(read.path()), root)]
+        node, matched = max(ways, key=lambda way: way[0].position + way[1])
+        return node if matched == len(node.tokens) else self._split(node, matched)
 
     def _split(self, back: Segment, length: int) -> Segment:
         """Cut off the first `length` tokens of a segment as its new parent; leases that end in it still do."""
@@ -228,18 +268,19 @@ class SegmentTree:
             back.position,
             back.start,
             back.parent,
+            back.salt,
             num_computed=min(back.num_computed, length),
             num_users=back.num_users,
             writer=back.writer,
             last_used=back.last_used,
         )
-        back.parent.children[front.tokens[0]] = front
+        back.parent.children[front.key] = front
         back.tokens = back.tokens[length:]
         back.position += length
         back.start += length
         back.num_computed -= front.num_computed
         back.parent = front
-        front.children[back.tokens[0]] = back
+        front.children[back.key] = back
         return front
 
     def _lock(self, node: Segment) -> None:
@@ -297,7 +338,7 @@ class SegmentTree:
         parent = segment.parent
         if parent is None:
             raise RuntimeError("the root can't be removed")
-        del parent.children[segment.tokens[0]]
+        del parent.children[segment.key]
         self.arena.free(segment.start, len(segment.tokens))
         segment.parent = None
         if parent.parent is not None and parent.num_users == 0:
@@ -315,8 +356,10 @@ def _check_node(node: Segment, num_users: int) -> None:
     parent = node.parent
     if not node.tokens or parent is None:
         raise RuntimeError("a segment is empty or cut off from the tree")
-    if parent.children.get(node.tokens[0]) is not node or node.position != parent.end:
+    if parent.children.get(node.key) is not node or node.position != parent.end:
         raise RuntimeError(f"the segment at position {node.position} is not where its parent says")
+    if parent.salt not in (PUBLIC, node.salt):
+        raise RuntimeError("a segment lies behind another caller's")
     if node.num_users != num_users:
         raise RuntimeError(f"a segment counts {node.num_users} users, {num_users} leases hold it")
     if not 0 <= node.num_computed <= len(node.tokens):
@@ -341,7 +384,14 @@ class NaiveCache:
         """Nothing is kept, so nothing can be evicted."""
         return 0
 
-    def acquire(self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True) -> Lease | None:  # noqa: ARG002
+    def acquire(
+        self,
+        tokens: Sequence[int],
+        tail_capacity: int,
+        *,
+        share: bool = True,  # noqa: ARG002
+        salt: Salt = "",  # noqa: ARG002
+    ) -> Lease | None:
         """See `SegmentCache.acquire`; nothing is ever shared."""
         start = self.arena.allocate(len(tokens) + tail_capacity)
         if start is None:

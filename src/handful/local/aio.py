@@ -28,10 +28,17 @@ MAX_INLINE_CHARACTERS = 2_000  # tokenising more than this would hold the event 
 
 
 class AsyncModel:
-    """An `AsyncBackend` over a `LocalModel`. Refuses at once (BusyError) when the queue is full."""
+    """An `AsyncBackend` over a `LocalModel`. Refuses at once (BusyError) when the queue is full.
 
-    def __init__(self, model: LocalModel) -> None:
-        self._model = model
+    `owner` is the caller for whom it asks; see `handful.backend.SharedBackend`.
+    """
+
+    def __init__(self, model: LocalModel, owner: str = "") -> None:
+        self._model, self._owner = model, owner
+
+    def for_caller(self, owner: str) -> "AsyncModel":
+        """See `SharedBackend.for_caller`."""
+        return AsyncModel(self._model, owner)
 
     @property
     def info(self) -> ModelInfo:
@@ -65,6 +72,7 @@ class AsyncModel:
 
         job = self._model.generation_job(ids, parameters, lambda: put(None))
         job.on_stream = put
+        job.belongs_to(self._owner)
         self._model.loop.submit(job.requests, job.on_event)
         try:
             while (event := await events.get()) is not None:
@@ -76,7 +84,7 @@ class AsyncModel:
 
     async def score(self, prompt: str, continuations: Sequence[str]) -> Score:
         """See `AsyncBackend.score`."""
-        plan = await self._off_loop(len(prompt), lambda: self._model.plan_score(prompt, continuations))
+        plan = await self._off_loop(len(prompt), lambda: self._model.plan_score(prompt, continuations, self._owner))
         return plan.read([await self._run(make) for make in plan.makers])
 
     async def embed(self, text: Prompt) -> NDArray[np.float32]:
@@ -98,7 +106,7 @@ class AsyncModel:
 
     async def unpin(self, prefix: str) -> None:
         """See `AsyncBackend.unpin`."""
-        self._model.unpin(prefix)
+        self._model.unpin(prefix, self._owner)
 
     async def _encode(self, prompt: Prompt) -> tuple[int, ...]:
         return await self._off_loop(len(prompt), lambda: self._model.encode_prompts([prompt])[0])
@@ -117,6 +125,7 @@ class AsyncModel:
                 ended.set_result(None)
 
         job = make(lambda: _call_soon(loop, end))
+        job.belongs_to(self._owner)
         self._model.loop.submit(job.requests, job.on_event)
         try:
             await ended

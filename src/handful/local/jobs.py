@@ -44,6 +44,11 @@ class Job(Generic[Answer]):
         self._num_open = len(requests)
         self._error: Exception | None = None
 
+    def belongs_to(self, owner: str) -> None:
+        """Say for whom it is done, before it is handed in."""
+        for request in self.requests:
+            request.owner = owner
+
     @property
     def is_done(self) -> bool:
         """Whether every request has ended."""

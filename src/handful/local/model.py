@@ -14,6 +14,7 @@ from handful.engine.engine import Engine
 from handful.engine.labels import LabelTrie
 from handful.engine.loop import EngineLoop, LoopStats
 from handful.engine.request import Embed, ScoreLabels, Warm
+from handful.engine.segments import PUBLIC
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
 from handful.local.jobs import EmbedJob, GenerationJob, Job, ScoreJob, WarmJob, make_request
 from handful.model.tokenizer import Tokenizer
@@ -100,9 +101,9 @@ class LocalModel:
         """See `Backend.pin`."""
         self._run([partial(self.warm_job, prefix)])
 
-    def unpin(self, prefix: str) -> None:
-        """See `Backend.unpin`."""
-        self.loop.unpin(tuple(self.tokenizer.encode(prefix)))
+    def unpin(self, prefix: str, owner: str = "") -> None:
+        """See `Backend.unpin`; `owner` is the caller on whose behalf it was pinned, "" everybody's."""
+        self.loop.unpin(tuple(self.tokenizer.encode(prefix)), owner or PUBLIC)
 
     def close(self, timeout_s: float | None = None) -> None:
         """See `Backend.close`; what isn't finished within `timeout_s` is aborted."""
@@ -157,12 +158,15 @@ class LocalModel:
         self._check_length(len(ids), 1, "new tokens")
         return WarmJob([make_request(ids, Warm(), self._settings.request_timeout_s)], done)
 
-    def plan_score(self, prompt: str, continuations: Sequence[str]) -> "ScorePlan":
-        """The jobs that score continuations: one, or several where they change how the prompt's end is tokenised."""
+    def plan_score(self, prompt: str, continuations: Sequence[str], owner: str = "") -> "ScorePlan":
+        """The jobs that score continuations: one, or several where they change how the prompt's end is tokenised.
+
+        What is remembered of the tokenising is remembered for the caller `owner` alone.
+        """
         if not continuations:
             raise InvalidInputError("There is nothing to score.", fix="Give at least one continuation.")
         ids = self.encode_prompts([prompt])[0]
-        split = [self._split(prompt, ids, continuation) for continuation in continuations]
+        split = [self._split(owner, prompt, ids, continuation) for continuation in continuations]
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, (head, _) in enumerate(split):
             groups.setdefault(head, []).append(i)
@@ -174,21 +178,26 @@ class LocalModel:
         goal = ScoreLabels(LabelTrie.build(tails))
         return ScoreJob([make_request(head, goal, self._settings.request_timeout_s)], done)
 
-    def _split(self, prompt: str, ids: tuple[int, ...], continuation: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _split(
+        self, owner: str, prompt: str, ids: tuple[int, ...], continuation: str
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if not continuation:
             raise InvalidInputError("A continuation is empty.", fix="Give each label at least one character.")
         # How the seam is tokenised depends on the last line only, so a long shared prefix is encoded once, not once a
         # label; the tokens of all but the last line are the prompt's own.
         line_start = prompt.rstrip().rfind("\n") + 1
         line = prompt[line_start:]
-        line_ids, head, tail = self._continuation_ids(line, continuation)
+        line_ids, head, tail = self._continuation_ids(owner, line, continuation)
         if ids[len(ids) - len(line_ids) :] == line_ids:
             return ids[: len(ids) - len(line_ids)] + head, tail
         whole, rest = self.tokenizer.encode_continuation(prompt, continuation)
         return tuple(whole), tuple(rest)
 
     def _encode_continuation(
-        self, line: str, continuation: str
+        self,
+        owner: str,  # noqa: ARG002 - part of the key
+        line: str,
+        continuation: str,
     ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         head, tail = self.tokenizer.encode_continuation(line, continuation)
         num_added = self.tokenizer.num_prefix_tokens

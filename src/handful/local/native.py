@@ -19,6 +19,7 @@ def limits_of(settings: Settings, kv_bytes_per_token: int) -> Limits:
         max_batched_tokens=settings.max_batched_tokens,
         max_running_requests=settings.max_running_requests,
         max_queued_requests=settings.max_queued_requests,
+        max_queued_each=max(1, int(settings.max_queued_requests * settings.max_queue_share)),
         num_slots=max(settings.kv_memory_mb * MEBIBYTE // kv_bytes_per_token, MIN_SLOTS),
     )
 

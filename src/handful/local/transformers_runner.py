@@ -17,7 +17,7 @@ from torch import Tensor
 from handful.engine.batch import Batch
 from handful.engine.request import Embed, Request, ScoreLabels, Warm, Work
 from handful.engine.scheduler import Limits, Scheduler
-from handful.engine.segments import SegmentCache
+from handful.engine.segments import PUBLIC, Salt, SegmentCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,18 @@ class Held:
 
 @dataclass(slots=True)
 class Caches:
-    """Who holds which cache: running requests by id, pinned prefixes by their tokens."""
+    """Who holds which cache: running requests by id, pinned prefixes by whose they are and their tokens."""
 
     running: dict[int, Held] = field(default_factory=dict)
-    pinned: dict[tuple[int, ...], Held] = field(default_factory=dict)
+    pinned: dict[tuple[Salt, tuple[int, ...]], Held] = field(default_factory=dict)
 
-    def best_start(self, prompt: Sequence[int]) -> Held:
-        """A copy of the pinned prefix that shares most tokens with the prompt, cut to them; at least one is left."""
-        starts = [(_num_common(prompt[:-1], tokens), held) for tokens, held in self.pinned.items()]
+    def best_start(self, request: Request) -> Held:
+        """A copy of the pinned prefix that shares most tokens with the prompt, cut to them; at least one is left.
+
+        Only of those that are public or the request's caller's.
+        """
+        own = [(tokens, held) for (salt, tokens), held in self.pinned.items() if salt in (PUBLIC, request.salt)]
+        starts = [(_num_common(request.prompt[:-1], tokens), held) for tokens, held in own]
         for length, held in sorted(starts, key=lambda start: start[0], reverse=True):
             if length and (past := fork(held, length)) is not None:
                 return Held(past, length)
@@ -112,7 +116,7 @@ class TransformersRunner:
         """The whole prompt but for a pinned start. All rows where the prompt's log-probabilities are wanted."""
         prompt = request.prompt
         wants_all = request.wants_prompt_logprobs
-        start = Held(None, 0) if wants_all else self.caches.best_start(prompt)
+        start = Held(None, 0) if wants_all else self.caches.best_start(request)
         request.num_cached_tokens = start.length
         rows, held = self._forward(prompt[start.length :], start, len(prompt) if wants_all else 1)
         self.caches.running[request.id] = held
@@ -128,7 +132,7 @@ class TransformersRunner:
 
     def _score(self, request: Request, goal: ScoreLabels) -> Tensor:
         """One row for the prompt's last token and one for each inner node of the trie, in the trie's order."""
-        start = self.caches.best_start(request.prompt)
+        start = self.caches.best_start(request)
         request.num_cached_tokens = start.length
         first, held = self._forward(request.prompt[start.length :], start, 1)
         rows: dict[int, Tensor] = {0: first[0]}
@@ -168,7 +172,7 @@ class OneByOne(Scheduler):
 
     def schedule(self) -> list[Work]:
         """See `Scheduler.schedule`."""
-        while self.waiting and len(self.running) < self.limits.max_running_requests and self._admit(self.waiting[0]):
+        while self.waiting and len(self.running) < self.limits.max_running_requests and self._admit(self.waiting.first):
             self.running.append(self.waiting.popleft())
         if not self.running:
             return []
@@ -187,13 +191,14 @@ class OneByOne(Scheduler):
         """See `Scheduler.finish`; the request's cache goes, or stays as that of a pinned prefix."""
         super().finish(request)
         held = self._caches.running.pop(request.id, None)
-        if isinstance(request.goal, Warm) and held is not None and request.prompt in self.pinned:
-            self._caches.pinned[request.prompt] = held
+        key = (request.salt, request.prompt)
+        if isinstance(request.goal, Warm) and held is not None and key in self.pinned:
+            self._caches.pinned[key] = held
 
-    def unpin(self, tokens: tuple[int, ...]) -> None:
+    def unpin(self, tokens: tuple[int, ...], salt: Salt = PUBLIC) -> None:
         """See `Scheduler.unpin`."""
-        super().unpin(tokens)
-        self._caches.pinned.pop(tokens, None)
+        super().unpin(tokens, salt)
+        self._caches.pinned.pop((salt, tokens), None)
 
     def _admit(self, request: Request) -> bool:
         shared = request.prompt[: request.num_shared]
