@@ -3,7 +3,19 @@
 Times are whole seconds since 1970 (UTC), because SQLite has no type for them. No table holds a token, only its hash.
 """
 
-from sqlalchemy import BigInteger, Column, Date, ForeignKey, Integer, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 NAMING = {
     "pk": "pk_%(table_name)s",
@@ -65,4 +77,47 @@ usage_writers = Table(
     Column("id", String(32), primary_key=True),
     Column("last_batch", BigInteger, nullable=False),
     Column("written_at", BigInteger, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("space", Integer, nullable=False),  # in which its name is unique: 0 for public ones, else the owner's id
+    Column("name", String(64), nullable=False),
+    Column("owner_id", ForeignKey("accounts.id")),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("space", "name"),
+)
+
+task_versions = Table(
+    "task_versions",
+    metadata,
+    Column("task_id", ForeignKey("tasks.id"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),  # JSON with the keys of a task file
+    Column("created_at", BigInteger, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(193), nullable=False, unique=True),
+    Column("owner_id", ForeignKey("accounts.id")),
+    Column("is_private", Boolean, nullable=False),
+    Column("kind", String(16), nullable=False),  # "path", "hub" or "upload": what `location` is
+    Column("location", Text, nullable=False),
+    Column("revision", String(200)),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+cached_responses = Table(
+    "cached_responses",
+    metadata,
+    Column("key", String(64), primary_key=True),  # a SHA-256 of everything that the answer depends on
+    Column("body", Text, nullable=False),  # JSON
+    Column("num_bytes", BigInteger, nullable=False),
+    Column("stored_at", BigInteger, nullable=False, index=True),
 )

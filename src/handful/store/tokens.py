@@ -20,8 +20,9 @@ from handful.store.accounts import check_label
 from handful.store.database import Database
 from handful.store.tables import accounts, api_tokens
 
-PREDICT, MANAGE = "predict", "manage"
-SCOPES = (PREDICT, MANAGE)
+PREDICT, MANAGE, ADMIN = "predict", "manage", "admin"
+SCOPES = (PREDICT, MANAGE, ADMIN)
+"""`admin` beside `manage`: what reaches beyond an account, such as naming files of the server."""
 DEFAULT_ACCOUNT = "default"
 _ALPHABET = string.ascii_letters + string.digits
 _NUM_CHARACTERS = 43  # 62 ** 43 is a little more than 2 ** 256

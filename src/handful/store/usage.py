@@ -10,11 +10,11 @@ from dataclasses import astuple, dataclass, fields
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, select
 
 from handful.store.database import Database
 from handful.store.tables import accounts, api_tokens, usage, usage_writers
+from handful.store.upsert import insert_into
 
 _WRITERS_KEPT_S = 30 * 24 * 3600
 
@@ -95,11 +95,6 @@ def _rows_since(since: date) -> Select[Any]:
     return query.order_by(usage.c.day.desc(), usage.c.token_id, usage.c.model)
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    """An insert that can be told what to do on a conflict: each database has its own, and they read alike."""
-    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
-
-
 def _claim(connection: Connection, writer_id: str, batch: int) -> bool:
     now = int(time.time())
     last = select(usage_writers.c.last_batch).where(usage_writers.c.id == writer_id)
@@ -108,7 +103,7 @@ def _claim(connection: Connection, writer_id: str, batch: int) -> bool:
         return False
     if found is None:  # a writer's first batch tidies up after those that are long gone
         connection.execute(usage_writers.delete().where(usage_writers.c.written_at < now - _WRITERS_KEPT_S))
-    insert = _insert(connection, usage_writers).values(id=writer_id, last_batch=batch, written_at=now)
+    insert = insert_into(connection, usage_writers).values(id=writer_id, last_batch=batch, written_at=now)
     changed = {"last_batch": batch, "written_at": now}
     connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=changed))
     return True
@@ -117,6 +112,6 @@ def _claim(connection: Connection, writer_id: str, batch: int) -> bool:
 def _upsert(connection: Connection, key: UsageKey, amount: Usage) -> None:
     names = [field.name for field in fields(Usage)]
     where = {"day": key.day, "token_id": key.token_id, "model": key.model}
-    insert = _insert(connection, usage).values(where | {name: getattr(amount, name) for name in names})
+    insert = insert_into(connection, usage).values(where | {name: getattr(amount, name) for name in names})
     added = {name: usage.c[name] + insert.excluded[name] for name in names}
     connection.execute(insert.on_conflict_do_update(index_elements=list(where), set_=added))

@@ -101,7 +101,7 @@ def test_tokens_are_listed(database: Database) -> None:
 
 
 def test_what_a_token_cannot_be_is_refused() -> None:
-    with pytest.raises(InvalidParameterError, match="must be one of predict, manage, not 'root'"):
+    with pytest.raises(InvalidParameterError, match="must be one of predict, manage, admin, not 'root'"):
         NewToken(scopes=("predict", "root"))
     with pytest.raises(InvalidParameterError, match="scope"):
         NewToken(scopes=())
