@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from handful.backend import AsyncBackend, Backend
-    from handful.client import AsyncClient, Client
+    from handful.client import AsyncClient, Client, connect
     from handful.errors import HandfulError
     from handful.learn.estimator import FewShotClassifier
     from handful.local import load
@@ -37,6 +37,7 @@ _HOMES = {
     "Prediction": "handful.task.predict",
     "Score": "handful.types",
     "Task": "handful.task.task",
+    "connect": "handful.client",
     "load": "handful.local",
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "Prediction",
     "Score",
     "Task",
+    "connect",
     "load",
 ]
 

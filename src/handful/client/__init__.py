@@ -2,5 +2,6 @@
 
 from handful.client.awaiting import AsyncClient
 from handful.client.blocking import Client
+from handful.client.remote import connect
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Client", "connect"]

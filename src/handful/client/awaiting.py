@@ -1,19 +1,21 @@
 """`AsyncClient`: a handful server from an event loop. The same calls and answers as `Client`, awaited."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 import httpx
 
 import handful.client.calls as calls
-from handful.client.exchange import Answer, Call, Failure, RetryPolicy, Wait, exchange
-from handful.client.transport import Endpoint, answer_of, request_options
+from handful.client import task_calls
+from handful.client.async_driver import AsyncDriver
+from handful.client.async_remote import AsyncRemoteModel
+from handful.client.exchange import Failure, RetryPolicy
+from handful.client.transport import Endpoint
 from handful.protocol.generated_text import GeneratedText
 from handful.task.inputs import Input
 from handful.task.predict import Prediction
+from handful.task.task import Example, Task
 
 
 class AsyncClient:
@@ -28,9 +30,8 @@ class AsyncClient:
         retries: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._endpoint = Endpoint(url, token, timeout_s)
-        self._policy = RetryPolicy(retries, max_total_wait_s=timeout_s)
-        self._http = httpx.AsyncClient(transport=transport, **self._endpoint.httpx_options())
+        policy = RetryPolicy(retries, max_total_wait_s=timeout_s)
+        self._driver = AsyncDriver(Endpoint(url, token, timeout_s), policy, transport)
 
     @overload
     async def text_generation(
@@ -51,13 +52,13 @@ class AsyncClient:
         calls.refuse_several(parameters)
         call = calls.text_generation(prompt, model, parameters, stream=stream)
         if stream:
-            return self._stream(call)
-        texts = [made.generated_text for made in calls.read_generations(await self._run(call))]
+            return self._driver.stream(call, calls.TextReader())
+        texts = [made.generated_text for made in calls.read_generations(await self._driver.run(call))]
         return texts[0] if isinstance(prompt, str) else texts
 
     async def generations(self, prompt: str, *, model: str = "default", **parameters: Any) -> list[GeneratedText]:
         """See `Client.generations`."""
-        return calls.read_generations(await self._run(calls.text_generation(prompt, model, parameters)))
+        return calls.read_generations(await self._driver.run(calls.text_generation(prompt, model, parameters)))
 
     @overload
     async def predict(self, task: str, inputs: str | Mapping[str, str]) -> Prediction: ...
@@ -65,19 +66,57 @@ class AsyncClient:
     async def predict(self, task: str, inputs: calls.Inputs) -> list[Prediction]: ...
     async def predict(self, task: str, inputs: Input | calls.Inputs) -> Prediction | list[Prediction]:
         """See `Client.predict`."""
-        predictions = calls.read_predictions(await self._run(calls.prediction(task, inputs)))
+        predictions = calls.read_predictions(await self._driver.run(calls.prediction(task, inputs)))
         return predictions[0] if isinstance(inputs, str | Mapping) else predictions
+
+    async def tasks(self) -> list[dict[str, Any]]:
+        """See `Client.tasks`."""
+        return task_calls.read_list(await self._driver.run(task_calls.ALL))
+
+    async def task(self, name: str) -> Task:
+        """See `Client.task`."""
+        return task_calls.read_task(await self._driver.run(task_calls.show(name)))
+
+    async def create_task(self, task: Task, *, private: bool = False) -> dict[str, Any]:
+        """See `Client.create_task`."""
+        return task_calls.read_info(await self._driver.run(task_calls.create(task, private=private)))
+
+    async def update_task(self, task: Task, *, version: int | None = None) -> dict[str, Any]:
+        """See `Client.update_task`."""
+        return task_calls.read_info(await self._driver.run(task_calls.update(task, version)))
+
+    async def delete_task(self, name: str, *, version: int | None = None) -> None:
+        """See `Client.delete_task`."""
+        await self._driver.run(task_calls.delete(name, version))
+
+    async def examples(self, name: str) -> dict[str, Example]:
+        """See `Client.examples`."""
+        return task_calls.read_examples(await self._driver.run(task_calls.examples(name)))
+
+    async def add_examples(
+        self, name: str, examples: Sequence[Example], *, version: int | None = None
+    ) -> dict[str, Any]:
+        """See `Client.add_examples`."""
+        return task_calls.read_info(await self._driver.run(task_calls.add_examples(name, examples, version)))
+
+    async def remove_examples(self, name: str, ids: Sequence[str], *, version: int | None = None) -> dict[str, Any]:
+        """See `Client.remove_examples`."""
+        return task_calls.read_info(await self._driver.run(task_calls.remove_examples(name, ids, version)))
 
     async def health(self) -> dict[str, Any]:
         """See `Client.health`."""
-        outcome = await self._send(calls.HEALTH)
+        outcome = await self._driver.send(calls.HEALTH)
         if isinstance(outcome, Failure):
             raise outcome.error
         return calls.read_object(outcome)
 
+    async def backend(self, model: str = "default") -> AsyncRemoteModel:
+        """A served model as an `AsyncBackend`; it asks the server what the model is. See `Client.backend`."""
+        return await AsyncRemoteModel.open(self._driver, model)
+
     async def close(self) -> None:
         """Close the connections. Idempotent."""
-        await self._http.aclose()
+        await self._driver.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,66 +127,4 @@ class AsyncClient:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"AsyncClient({self._endpoint.url!r})"
-
-    async def _run(self, call: Call) -> Answer:
-        steps = exchange(call, self._policy)
-        outcome: Answer | Failure | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as finished:
-                answer: Answer = finished.value
-                return answer
-            if isinstance(step, Wait):
-                await asyncio.sleep(step.seconds)
-                outcome = None
-            else:
-                outcome = await self._send(step)
-
-    async def _send(self, call: Call) -> Answer | Failure:
-        try:
-            return answer_of(await self._http.send(self._http.build_request(**request_options(call))))
-        except httpx.HTTPError as error:
-            return self._endpoint.failure(error)
-
-    async def _stream(self, call: Call) -> AsyncIterator[str]:
-        """Open with retries, then read to the end; an open response is closed whatever happens."""
-        steps = exchange(call, self._policy)
-        step = next(steps)
-        while True:
-            if isinstance(step, Wait):
-                await asyncio.sleep(step.seconds)
-                step = steps.send(None)
-                continue
-            outcome, response = await self._open(step)
-            try:
-                step = steps.send(outcome)
-            except StopIteration:
-                break
-        if response is not None:
-            async with aclosing(self._texts(response)) as texts:  # one that is merely dropped would close later
-                async for text in texts:
-                    yield text
-
-    async def _open(self, call: Call) -> tuple[Answer | Failure, httpx.Response | None]:
-        try:
-            response = await self._http.send(self._http.build_request(**request_options(call)), stream=True)
-            if response.is_success:
-                return answer_of(response, with_body=False), response
-            await response.aread()
-        except httpx.HTTPError as error:
-            return self._endpoint.failure(error), None
-        return answer_of(response), None
-
-    async def _texts(self, response: httpx.Response) -> AsyncGenerator[str, None]:
-        reader = calls.StreamReader()
-        try:
-            async for chunk in response.aiter_bytes():
-                for text in reader.feed(chunk):
-                    yield text
-        except httpx.HTTPError as error:
-            raise self._endpoint.broken(error) from None
-        finally:
-            await response.aclose()
-        reader.finish()
+        return f"AsyncClient({self._driver.endpoint.url!r})"

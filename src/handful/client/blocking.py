@@ -1,18 +1,21 @@
 """`Client`: a handful server from ordinary code. Thread-safe."""
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 import httpx
 
 import handful.client.calls as calls
-from handful.client.exchange import Answer, Call, Failure, RetryPolicy, Wait, exchange
-from handful.client.transport import Endpoint, answer_of, request_options
+from handful.client import task_calls
+from handful.client.blocking_driver import Driver
+from handful.client.exchange import Failure, RetryPolicy
+from handful.client.remote import RemoteModel
+from handful.client.transport import Endpoint
 from handful.protocol.generated_text import GeneratedText
 from handful.task.inputs import Input
 from handful.task.predict import Prediction
+from handful.task.task import Example, Task
 
 
 class Client:
@@ -34,9 +37,8 @@ class Client:
         retries: int = 4,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._endpoint = Endpoint(url, token, timeout_s)
-        self._policy = RetryPolicy(retries, max_total_wait_s=timeout_s)
-        self._http = httpx.Client(transport=transport, **self._endpoint.httpx_options())
+        policy = RetryPolicy(retries, max_total_wait_s=timeout_s)
+        self._driver = Driver(Endpoint(url, token, timeout_s), policy, transport)
 
     @overload
     def text_generation(
@@ -61,13 +63,13 @@ class Client:
         calls.refuse_several(parameters)
         call = calls.text_generation(prompt, model, parameters, stream=stream)
         if stream:
-            return self._stream(call)
-        texts = [made.generated_text for made in calls.read_generations(self._run(call))]
+            return self._driver.stream(call, calls.TextReader())
+        texts = [made.generated_text for made in calls.read_generations(self._driver.run(call))]
         return texts[0] if isinstance(prompt, str) else texts
 
     def generations(self, prompt: str, *, model: str = "default", **parameters: Any) -> list[GeneratedText]:
         """Continue a text, with all that the answer says: several texts (`num_return_sequences`), `details`."""
-        return calls.read_generations(self._run(calls.text_generation(prompt, model, parameters)))
+        return calls.read_generations(self._driver.run(calls.text_generation(prompt, model, parameters)))
 
     @overload
     def predict(self, task: str, inputs: str | Mapping[str, str]) -> Prediction: ...
@@ -75,19 +77,55 @@ class Client:
     def predict(self, task: str, inputs: calls.Inputs) -> list[Prediction]: ...
     def predict(self, task: str, inputs: Input | calls.Inputs) -> Prediction | list[Prediction]:
         """A served task's prediction for one input, or a list of them for a list, in its order."""
-        predictions = calls.read_predictions(self._run(calls.prediction(task, inputs)))
+        predictions = calls.read_predictions(self._driver.run(calls.prediction(task, inputs)))
         return predictions[0] if isinstance(inputs, str | Mapping) else predictions
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """What the server says of each task: name, description, labels, model, version, whose it is."""
+        return task_calls.read_list(self._driver.run(task_calls.ALL))
+
+    def task(self, name: str) -> Task:
+        """A served task as its file would have it."""
+        return task_calls.read_task(self._driver.run(task_calls.show(name)))
+
+    def create_task(self, task: Task, *, private: bool = False) -> dict[str, Any]:
+        """Let the server serve a task, `private` for your account's tokens only. Raises ConflictError (name taken)."""
+        return task_calls.read_info(self._driver.run(task_calls.create(task, private=private)))
+
+    def update_task(self, task: Task, *, version: int | None = None) -> dict[str, Any]:
+        """Put a task in the place of the one of its name. ConflictError where that isn't at `version` (None: any)."""
+        return task_calls.read_info(self._driver.run(task_calls.update(task, version)))
+
+    def delete_task(self, name: str, *, version: int | None = None) -> None:
+        """Remove a served task with all its versions. Raises as `update_task` does."""
+        self._driver.run(task_calls.delete(name, version))
+
+    def examples(self, name: str) -> dict[str, Example]:
+        """The examples of a served task by their ids."""
+        return task_calls.read_examples(self._driver.run(task_calls.examples(name)))
+
+    def add_examples(self, name: str, examples: Sequence[Example], *, version: int | None = None) -> dict[str, Any]:
+        """Add examples to a served task; requests that run meanwhile are answered. Raises as `update_task` does."""
+        return task_calls.read_info(self._driver.run(task_calls.add_examples(name, examples, version)))
+
+    def remove_examples(self, name: str, ids: Sequence[str], *, version: int | None = None) -> dict[str, Any]:
+        """Remove the examples with these ids, which `examples` has. Raises as `update_task` does."""
+        return task_calls.read_info(self._driver.run(task_calls.remove_examples(name, ids, version)))
 
     def health(self) -> dict[str, Any]:
         """`status` ("ok" or "failed") and the state of each model. Not retried."""
-        outcome = self._send(calls.HEALTH)
+        outcome = self._driver.send(calls.HEALTH)
         if isinstance(outcome, Failure):
             raise outcome.error
         return calls.read_object(outcome)
 
+    def backend(self, model: str = "default") -> RemoteModel:
+        """A served model as a `Backend`, for tasks, predictors and evaluations. It lives as long as this client."""
+        return RemoteModel(self._driver, model)
+
     def close(self) -> None:
         """Close the connections. Idempotent."""
-        self._http.close()
+        self._driver.close()
 
     def __enter__(self) -> Self:
         return self
@@ -98,63 +136,4 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Client({self._endpoint.url!r})"
-
-    def _run(self, call: Call) -> Answer:
-        steps = exchange(call, self._policy)
-        outcome: Answer | Failure | None = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as finished:
-                answer: Answer = finished.value
-                return answer
-            if isinstance(step, Wait):
-                time.sleep(step.seconds)
-                outcome = None
-            else:
-                outcome = self._send(step)
-
-    def _send(self, call: Call) -> Answer | Failure:
-        try:
-            return answer_of(self._http.send(self._http.build_request(**request_options(call))))
-        except httpx.HTTPError as error:
-            return self._endpoint.failure(error)
-
-    def _stream(self, call: Call) -> Iterator[str]:
-        """Open with retries, then read to the end; an open response is closed whatever happens."""
-        steps = exchange(call, self._policy)
-        step = next(steps)
-        while True:
-            if isinstance(step, Wait):
-                time.sleep(step.seconds)
-                step = steps.send(None)
-                continue
-            outcome, response = self._open(step)
-            try:
-                step = steps.send(outcome)
-            except StopIteration:
-                break
-        if response is not None:
-            yield from self._texts(response)
-
-    def _open(self, call: Call) -> tuple[Answer | Failure, httpx.Response | None]:
-        try:
-            response = self._http.send(self._http.build_request(**request_options(call)), stream=True)
-            if response.is_success:
-                return answer_of(response, with_body=False), response
-            response.read()
-        except httpx.HTTPError as error:
-            return self._endpoint.failure(error), None
-        return answer_of(response), None
-
-    def _texts(self, response: httpx.Response) -> Iterator[str]:
-        reader = calls.StreamReader()
-        try:
-            for chunk in response.iter_bytes():
-                yield from reader.feed(chunk)
-        except httpx.HTTPError as error:
-            raise self._endpoint.broken(error) from None
-        finally:
-            response.close()
-        reader.finish()
+        return f"Client({self._driver.endpoint.url!r})"

@@ -17,12 +17,13 @@ LONGEST_BACKOFF_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to send: a method, a path below the server's URL, a JSON body, and whether the answer is a stream."""
+    """What to send: a method, a path of the server, a JSON body and further headers; whether the answer streams."""
 
     method: str
     path: str
     body: bytes | None = None
     is_streamed: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Endpoint:
 
 def request_options(call: Call) -> dict[str, Any]:
     """Keyword arguments of httpx's `build_request`."""
-    return {"method": call.method, "url": call.path, "content": call.body}
+    return {"method": call.method, "url": call.path, "content": call.body, "headers": dict(call.headers)}
 
 
 def answer_of(response: httpx.Response, *, with_body: bool = True) -> Answer:
