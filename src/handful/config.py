@@ -7,7 +7,7 @@ The Hub's own variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, ...) are read by hug
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from handful.types import Device, Precision
@@ -27,14 +27,20 @@ class Settings(BaseSettings):
     max_batched_tokens: int = Field(default=1024, ge=16, description="Tokens computed in one step of the engine.")
     max_running_requests: int = Field(default=256, ge=1, description="Completions computed side by side.")
     max_queued_requests: int = Field(default=1024, ge=1, description="Completions that may wait; past it: 429.")
+    max_queue_share: float = Field(default=0.5, gt=0, le=1, description="Part of the queue that one account may fill.")
     max_input_characters: int = Field(default=1_000_000, ge=1, description="Longest text accepted as one input.")
     max_body_mb: int = Field(default=16, ge=1, description="Largest HTTP request body, in MiB.")
+    max_upload_mb: int = Field(default=20_480, ge=1, description="Unregistered uploads of an account, in MiB.")
     max_batch_inputs: int = Field(default=1024, ge=1, description="Most inputs in one HTTP request.")
     request_timeout_s: float = Field(default=600.0, gt=0, description="Longest time a request may take in all.")
     database_url: str = Field(
         default="sqlite:///~/.local/share/handful/handful.db",
         description="Where accounts, API tokens and usage are kept: a SQLite file, or postgresql://...",
     )
+    model_memory_mb: int = Field(default=0, ge=0, description="Room for the weights of loaded models, in MiB; 0: all.")
+    response_cache_mb: int = Field(default=64, ge=0, description="Room for answers to be given again, in MiB; 0: none.")
+    response_cache_entries: int = Field(default=100_000, ge=1, description="Most answers that are kept.")
+    token: SecretStr | None = Field(default=None, description="API token for commands whose model is a URL.")
     drain_timeout_s: float = Field(default=30.0, ge=0, description="How long SIGTERM waits for accepted requests.")
 
     @property

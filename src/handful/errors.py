@@ -7,6 +7,7 @@
     │   ├── PromptTooLongError       the prompt doesn't fit the model's context (counts in the message)
     │   ├── TaskError                a task file or value is malformed
     │   ├── NotFoundError            no such model, task or file
+    │   ├── ConflictError            it has changed meanwhile, or the name is taken: read it again
     │   └── CheckpointError          a model's files are damaged, incomplete or of a kind that isn't read
     ├── BusyError                    the queue is full: retry after `.retry_after_s`
     ├── NotReadyError                the model is still loading or the process is shutting down: retry later
@@ -64,6 +65,10 @@ class TaskError(UserError):
 
 class NotFoundError(UserError):
     """No such model, task or file."""
+
+
+class ConflictError(UserError):
+    """What was to be changed has changed meanwhile, or a name is taken. Nothing was written."""
 
 
 class CheckpointError(UserError):

@@ -20,7 +20,8 @@ from handful.backend import Backend
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HANDFUL = [sys.executable, "-c", "from handful.cli.main import main; main()"]
 # One thread: on a machine that also does other things, two that wait for each other take many times as long.
-SETTINGS = {"HANDFUL_KV_MEMORY_MB": "512", "HANDFUL_THREADS": "1"}
+# No kept answers: what is asked twice is to be computed twice.
+SETTINGS = {"HANDFUL_KV_MEMORY_MB": "512", "HANDFUL_THREADS": "1", "HANDFUL_RESPONSE_CACHE_MB": "0"}
 START_S = 300  # the first start downloads and converts the default model
 
 

@@ -23,7 +23,16 @@ from handful.cli.main import main
 from tests.e2e.conftest import HANDFUL, Server
 
 ROOT = Path(__file__).parents[2]
-PAGES = [path for path in (ROOT / "README.md", ROOT / "examples" / "README.md") if path.exists()]
+PAGES = [
+    path
+    for path in (
+        ROOT / "README.md",
+        ROOT / "examples" / "README.md",
+        ROOT / "docs" / "learning.md",
+        ROOT / "docs" / "tasks-api.md",
+    )
+    if path.exists()
+]
 TABLE = re.compile(r"^\|.*`(handful run [^`]*)` \|$", re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

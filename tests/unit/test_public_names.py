@@ -23,6 +23,7 @@ PUBLIC = [
     "Prediction",
     "Score",
     "Task",
+    "connect",
     "load",
 ]
 

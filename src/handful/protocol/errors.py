@@ -11,6 +11,7 @@ from typing import Any
 
 from handful.errors import (
     BusyError,
+    ConflictError,
     EngineError,
     HandfulError,
     InvalidInputError,
@@ -40,6 +41,8 @@ def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> H
         return RequestTimeoutError(message)
     if status == 404:
         return NotFoundError(message)
+    if status == 409:
+        return ConflictError(message)
     if status in (400, 413, 422):
         return _refusal(status, fields, message)
     if status == 500 and fields.get("error_type") == GENERATION:

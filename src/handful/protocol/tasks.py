@@ -2,6 +2,12 @@
 
 POST /tasks/{name}   {"inputs": "text" | {"field": "text"} | [either, ...]}
 [{"prediction": "positive", "probabilities": {"positive": 0.93, "negative": 0.07}}]
+
+With `"stream": true` one input is answered with server-sent events, pieces of the answer's text; the last one also has
+the whole prediction.
+
+data: {"text": " Où est"}
+data: {"text": "", "prediction": {"prediction": "Où est la gare ?", ...}}
 """
 
 from typing import Annotated, Any
@@ -51,6 +57,7 @@ class TaskRequest(BaseModel):
         description="A text, an object with the task's input fields, or a list of either."
     )
     options: Annotated[TextGenerationOptions, BeforeValidator(null_is_unset)] = TextGenerationOptions()
+    stream: bool = Field(default=False, description="Answer one input with server-sent events.")
 
     @classmethod
     def from_body(cls, body: bytes) -> "TaskRequest":
@@ -58,6 +65,8 @@ class TaskRequest(BaseModel):
         request = validate(cls, null_is_unset(parse_request(body)))
         if not request.queries:
             raise InvalidInputError("`inputs` is an empty list.", fix="Send at least one text.")
+        if request.stream and isinstance(request.inputs, list):
+            raise InvalidInputError("A stream takes one input, no list.", fix="Send one request for each input.")
         return request
 
     @property
@@ -78,6 +87,7 @@ class WirePrediction(BaseModel):
 
     input: Query
     prediction: str
+    abstained: bool | None = None
     probabilities: dict[str, float] | None = None
     completion: str | None = None
     finish_reason: FinishReason | None = None

@@ -89,10 +89,15 @@ class TextGenerationOptions(BaseModel):
 
     model_config = _STRICT
 
-    use_cache: bool = Field(default=True, description="Whether a stored answer will do. None are stored yet.")
+    use_cache: bool = Field(default=True, description="Whether a kept answer will do; unset: where it can't differ.")
     wait_for_model: bool = Field(default=False, description="Wait for a loading model instead of being told 503.")
     use_gpu: bool = Field(default=False, description="Refused when true and the model doesn't run on a GPU.")
-    dont_load_model: bool = Field(default=False, description="No request makes a server load a model, so always true.")
+    dont_load_model: bool = Field(default=False, description="Answer 503 rather than load a model now.")
+
+    @property
+    def wants_cache(self) -> bool | None:
+        """What the client says of kept answers, or None where it says nothing."""
+        return self.use_cache if "use_cache" in self.model_fields_set else None
 
 
 class TextGenerationRequest(BaseModel):

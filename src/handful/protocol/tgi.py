@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from handful.errors import InvalidInputError, InvalidParameterError
+from handful.protocol.backend_answers import described
 from handful.protocol.fields import null_is_unset
 from handful.protocol.payload import parse_request
 from handful.protocol.problems import validate
@@ -59,22 +60,28 @@ def tokenized(spans: tuple[TextSpan, ...]) -> list[dict[str, Any]]:
     return [{"id": span.id, "text": span.text, "start": span.start, "stop": span.stop} for span in spans]
 
 
-def info_answer(info: ModelInfo, name: str, version: str, limits: dict[str, int]) -> dict[str, Any]:
-    """The body of `/info`'s answer; `limits` are those of the server."""
+def info_answer(
+    info: ModelInfo, name: str, version: str, limits: dict[str, int], task: str = "text-generation"
+) -> dict[str, Any]:
+    """The body of `/info`'s answer; `limits` are those of the server, `handful` is its `ModelInfo`.
+
+    A model that doesn't generate text has no limits of tokens in it.
+    """
+    tokens = {"max_input_tokens": info.context_length - 1, "max_total_tokens": info.context_length}
     return {
         "model_id": name,
         "model_sha": info.revision or None,
         "model_dtype": info.precision,
         "model_device_type": info.device,
-        "model_pipeline_tag": "text-generation",
+        "model_pipeline_tag": task,
         "max_best_of": MAX_COMPLETIONS,
         "max_stop_sequences": MAX_STOP_SEQUENCES,
         "max_top_n_tokens": MAX_TOP_LOGPROBS,
-        "max_input_tokens": info.context_length - 1,
-        "max_total_tokens": info.context_length,
+        **(tokens if info.context_length else {}),
         **limits,
         "router": "handful",
         "version": version,
         "sha": None,
         "docker_label": None,
+        "handful": described(info, name),
     }

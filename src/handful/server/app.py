@@ -6,7 +6,7 @@ HostGuard    Host and Origin                           host_guard.py
 AuthGate     the token, and what it may do             auth.py
 DrainGate    refuses what comes after SIGTERM          drain.py
 UsageGate    the token's limits, and its usage         usage.py
-routes       models.py, openai_*.py, tgi.py, tasks.py, health.py, metrics.py, usage_route.py
+routes       nlp_routes.py, backend_routes.py, openai_*.py, tgi.py, tasks*.py, health.py, metrics.py, usage_route.py
 """
 
 import asyncio
@@ -17,14 +17,19 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from handful.server import (
+    backend_routes,
+    bulk,
     health,
     metrics,
-    models,
+    models_registered,
+    nlp_routes,
     openai_chat,
     openai_completions,
     openai_embeddings,
     openai_models,
+    status,
     tasks,
+    tasks_changes,
     tgi,
     usage_route,
 )
@@ -33,10 +38,14 @@ from handful.server.auth import AuthGate
 from handful.server.drain import DrainGate
 from handful.server.errors import install_error_handlers
 from handful.server.host_guard import HostGuard
+from handful.server.model_catalog import ModelCatalog
+from handful.server.nlp_language_model import LanguageModelTasks
 from handful.server.openai_chat_renderer import ChatRenderer
 from handful.server.openapi import failures
 from handful.server.registry import ModelEntry
 from handful.server.state import ServerState
+from handful.server.task_editor import TaskEditor
+from handful.server.task_sync import TaskSync
 from handful.server.usage import UsageGate
 
 
@@ -56,12 +65,24 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
     app.state.server = state
     app.state.metrics = metrics.Metrics(state.models)
     app.state.chat_renderer = ChatRenderer()
+    app.state.language_model_tasks = LanguageModelTasks(app.state.chat_renderer)
+    app.state.model_catalog = ModelCatalog(state.models, state.access, state.host)
+    app.state.task_editor = TaskEditor(state.tasks, state.models, state.access)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(bulk.router)
     for openai in (openai_models, openai_completions, openai_chat, openai_embeddings):
         app.include_router(openai.router, responses=failures("openai"))
     app.include_router(tgi.router, responses=failures("tgi"))
-    for own in (tgi.below_models, tasks.router, usage_route.router, models.router):
+    changeable = (tasks.router, tasks_changes.router, models_registered.router)
+    for own in (
+        tgi.below_models,
+        status.router,
+        backend_routes.router,
+        *changeable,
+        usage_route.router,
+        nlp_routes.router,
+    ):
         app.include_router(own, responses=failures("hugging face"))
     install_error_handlers(app)
     app.add_middleware(UsageGate, access=state.access)
@@ -80,18 +101,26 @@ async def _lifespan(
     pinning: set[asyncio.Task[None]] = set()
 
     def settled(entry: ModelEntry) -> None:
-        if entry.backend is not None:
-            task = asyncio.ensure_future(state.tasks.pin(entry.source.name, entry.backend))
+        if entry.backend is not None and entry.model is not None:
+            num_slots = entry.model.stats().num_slots
+            task = asyncio.ensure_future(state.tasks.pin(entry.source.name, entry.backend, num_slots))
             pinning.add(task)
             task.add_done_callback(pinning.discard)
         when_settled(entry)
 
     state.access.start()
+    await state.responses.start()
+    await app.state.model_catalog.start()
+    sync = TaskSync(state.tasks, app.state.task_editor, state.access.threads)
+    await sync.start()
+    state.models.on_unloaded = lambda entry: state.tasks.pins.model_unloaded(entry.source.name)
     state.models.start_loading(settled)
     yield
+    await sync.close()
     for task in pinning:
         task.cancel()
     await asyncio.gather(*pinning, return_exceptions=True)
     await asyncio.to_thread(app.state.chat_renderer.close)
     await asyncio.to_thread(state.models.close)
+    await state.responses.close()
     await state.access.close()

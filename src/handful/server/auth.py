@@ -14,6 +14,7 @@ from handful.errors import HandfulError, StoreError
 from handful.server.auth_scopes import is_open, needed_scope
 from handful.server.auth_store import StoreThreads
 from handful.server.errors import ForbiddenError, UnauthorizedError, error_response
+from handful.server.ownership import current_account
 from handful.store.tokens import ApiToken, Tokens
 
 _MAX_HEADER_BYTES = 256
@@ -105,7 +106,11 @@ class AuthGate:
         except HandfulError as error:
             return await _refuse(error, scope, receive, send)
         scope[_KEY] = caller
-        return await self._app(scope, receive, send)
+        token = current_account.set(caller.account)
+        try:
+            return await self._app(scope, receive, send)
+        finally:
+            current_account.reset(token)
 
     async def _admit(self, scope: Scope) -> Caller:
         caller = await self._authenticator.identify(scope)

@@ -15,13 +15,18 @@ OPEN_PATHS = frozenset({"/health", "/ready"})
 _MODEL = r"/models/[^/]+(/[^/]+)?"
 _OPENAI = r"/v1/(completions|chat/completions|embeddings)"
 _TGI = r"/generate|/generate_stream|/tokenize|/chat_tokenize"
+_BACKEND = rf"{_MODEL}/backend/(generate|score|embed|count_tokens)"
+_BULK = re.compile(r"/bulk/stream/[^/]+/[^/]+(/[^/]+)?")
 _PREDICTIONS = re.compile(
     rf"({_MODEL})?({_OPENAI}|{_TGI})|{_MODEL}(/pipeline/[^/]+)?|/pipeline/[^/]+/[^/]+(/[^/]+)?|/|/v1|/tasks/[^/]+"
+    rf"|{_BACKEND}"
 )
 
 
 def is_open(scope: Scope) -> bool:
-    """Whether a request is answered to anybody."""
+    """Whether a request is answered to anybody; or, of a websocket, shows its token in its first frame (bulk.py)."""
+    if scope["type"] == "websocket":
+        return bool(_BULK.fullmatch(scope["path"]))
     return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] in OPEN_PATHS
 
 

@@ -20,6 +20,7 @@ class Access:
     authenticator: Authenticator = field(default_factory=lambda: Authenticator(required=False))
     limiter: TokenLimiter = field(default_factory=TokenLimiter)
     recorder: UsageRecorder | None = None
+    database: Database | None = None
 
     @classmethod
     def over(cls, database: Database, *, tokens_required: bool) -> "Access":
@@ -29,6 +30,7 @@ class Access:
             threads=threads,
             authenticator=Authenticator(Tokens(database), threads, required=tokens_required),
             recorder=UsageRecorder(UsageLedger(database)),
+            database=database,
         )
 
     def start(self) -> None:

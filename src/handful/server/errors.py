@@ -63,6 +63,7 @@ _TABLE: tuple[tuple[type[errors.HandfulError], int, str], ...] = (
     (ForbiddenError, 403, "forbidden"),
     (ClientLeftError, STATUS_CLIENT_LEFT, wire.INCOMPLETE),
     (errors.NotFoundError, 404, wire.NOT_FOUND),
+    (errors.ConflictError, 409, "conflict"),
     (errors.PromptTooLongError, 422, wire.TOO_LONG),
     (errors.CheckpointError, 500, "checkpoint"),
     (errors.UserError, 400, wire.VALIDATION),

@@ -15,16 +15,17 @@ router = APIRouter(tags=["health"])
 @router.get("/health", summary="Liveness")
 async def health(request: Request) -> Response:
     """200 while all engines live, 503 once one has died or couldn't be loaded: the process should be restarted."""
-    states = state_of(request).models.states()
-    is_well = not {"dead", "failed"} & set(states.values())
+    models = state_of(request).models
+    states = models.states()
+    is_well = "dead" not in models.all_states().values() and "failed" not in states.values()
     return JSONResponse({"status": "ok" if is_well else "failed", "models": states}, 200 if is_well else 503)
 
 
 @router.get("/ready", summary="Readiness")
 async def ready(request: Request) -> Response:
-    """200 when requests will be answered, 503 while loading or shutting down."""
+    """200 when requests will be answered (lazy models may be unloaded), 503 while loading or shutting down."""
     state = state_of(request)
     states = state.models.states()
-    is_ready = set(states.values()) == {"ready"} and not state.drain.is_draining
+    is_ready = {"ready", "unloaded"}.issuperset(states.values()) and not state.drain.is_draining
     status = "ready" if is_ready else "draining" if state.drain.is_draining else "not ready"
     return JSONResponse({"status": status, "models": states}, 200 if is_ready else 503)

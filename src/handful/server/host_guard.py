@@ -35,7 +35,9 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it with 403."""
-        problem = self._problem(scope) if scope["type"] == "http" else ""
+        problem = self._problem(scope) if scope["type"] in ("http", "websocket") else ""
+        if problem and scope["type"] == "websocket":  # before it is accepted: the server answers 403
+            return await send({"type": "websocket.close", "code": 1008})
         if problem:
             error = ForeignHostError(problem, fix="Start the server with --allow-host NAME if that is meant.")
             return await error_response(error, scope["path"])(scope, receive, send)

@@ -1,10 +1,9 @@
-"""POST /models/{model}: text generation as the hosted Inference API answered it, whole or streamed."""
+"""Text generation as the hosted Inference API answered it, whole or streamed. Its routes are in nlp_routes.py."""
 
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -13,50 +12,48 @@ from handful.errors import EngineError, InvalidInputError, InvalidParameterError
 from handful.protocol.generated_text import StreamWriter, answer
 from handful.protocol.text_generation import TextGenerationOptions, TextGenerationRequest
 from handful.server.attend import Watch, attend, closing, side_by_side
+from handful.server.cached import Slot, always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
-from handful.server.limits import read_body
-from handful.server.openapi import json_body
 from handful.server.registry import HELD_NOT_READY_S
 from handful.server.state import ServerState, state_of
-from handful.types import Generation, GenerationParameters
-
-router = APIRouter(tags=["text generation"])
+from handful.types import GenerationParameters
 
 
-@router.post("/models/{name}", openapi_extra=json_body(TextGenerationRequest), summary="Continue texts")
-async def generate(request: Request, name: str) -> Response:
-    """Continue one text or several. Always a list of objects with `generated_text`."""
-    return await _generate(request, name)
-
-
-@router.post("/models/{org}/{name}", openapi_extra=json_body(TextGenerationRequest), summary="Continue texts")
-async def generate_with_org(request: Request, org: str, name: str) -> Response:
-    """The same, for a model whose name has an organisation."""
-    return await _generate(request, f"{org}/{name}")
-
-
-async def _generate(request: Request, name: str) -> Response:
-    state = state_of(request)
-    state.models.entry(name)  # a wrong name is told before a body is read
-    asked = TextGenerationRequest.from_body(await read_body(request, state.limits))
-    _check_model(asked.model, name, request)
+async def generate_text(request: Request, name: str, body: bytes) -> Response:
+    """Continue one text or several, whole or streamed. Whole: always a list of objects with `generated_text`."""
+    asked = TextGenerationRequest.from_body(body)
+    check_model(asked.model, name, request)
     if asked.stream:
         return await stream_text(request, name, asked)
-    generations, headers = await generate_texts(request, name, asked)
-    return JSONResponse(answer(asked, generations), headers=headers)
+    texts, headers = await generate_texts(request, name, asked)
+    return JSONResponse(texts, headers=headers)
 
 
 async def generate_texts(
     request: Request, name: str, asked: TextGenerationRequest
-) -> tuple[list[Generation], dict[str, str]]:
-    """One generation for each prompt, and the answer's headers."""
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The texts as the answer has them, and its headers."""
     parameters, backend, watch = await _begin(request, name, asked)
     started = time.perf_counter()
+    headers = model_headers(backend.info, sum(map(len, asked.prompts)))
+    slot = _slot(request, name, asked, parameters, backend)
+    if (found := slot.find()) is not None:
+        return found, cache_headers(headers, time.perf_counter() - started)
     works = [backend.generate(prompt, parameters) for prompt in asked.prompts]
     generations = await attend(side_by_side(works), watch)
-    headers = model_headers(backend.info, sum(map(len, asked.prompts)))
-    return generations, headers | work_headers(time.perf_counter() - started, generations)
+    texts = answer(asked, generations)
+    if are_whole(generations):
+        slot.keep(texts)
+    return texts, headers | work_headers(time.perf_counter() - started, generations)
+
+
+def _slot(
+    request: Request, name: str, asked: TextGenerationRequest, parameters: GenerationParameters, backend: AsyncBackend
+) -> Slot:
+    said = {"route": "text-generation", "inputs": asked.inputs, "parameters": asked.parameters.model_dump(mode="json")}
+    wish = asked.options.wants_cache
+    return slot_for(request, name, backend.info, said, is_wanted=wish, is_same=always_same(parameters))
 
 
 async def stream_text(request: Request, name: str, asked: TextGenerationRequest) -> Response:
@@ -74,7 +71,7 @@ async def _begin(
     parameters = asked.generation_parameters()
     state.limits.check_texts([len(prompt) for prompt in asked.prompts], parameters.num_drawn)
     watch = state.watch(request)
-    backend = await attend(state.models.backend(name, wait_s=wait_s(request, asked.options, state)), watch)
+    backend = await attend(wait_for(request, name, asked.options), watch)
     check_device(asked.options, backend)
     return parameters, backend, watch
 
@@ -91,7 +88,7 @@ async def _frames(
         raise EngineError("The stream ended before its text did.")
 
 
-def _check_model(named: str | None, name: str, request: Request) -> None:
+def check_model(named: str | None, name: str, request: Request) -> None:
     """Clients repeat the model in the body: its name, or the whole URL. Another model's name is a mistake."""
     if named is not None and named != name and not named.endswith(request.scope["path"]):
         raise InvalidInputError(f"`model` is not the model of this route, {name}.", fix="Leave it out.")
@@ -101,6 +98,13 @@ def wait_s(request: Request, options: TextGenerationOptions, state: ServerState)
     """How long to wait for a loading model: to the deadline where asked, by option or header; else a moment."""
     header = request.headers.get("x-wait-for-model", "").lower() in ("1", "true")
     return state.limits.request_timeout_s if options.wait_for_model or header else HELD_NOT_READY_S
+
+
+async def wait_for(request: Request, name: str, options: TextGenerationOptions) -> AsyncBackend:
+    """The model `name`, waiting for it as long as the request says, and loading it unless it says otherwise."""
+    state = state_of(request)
+    may_load = not options.dont_load_model and request.headers.get("x-load-model", "") != "0"
+    return await state.models.backend(name, wait_s=wait_s(request, options, state), may_load=may_load)
 
 
 def check_device(options: TextGenerationOptions, backend: AsyncBackend) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from handful.protocol.openai_completion_answer import CompletionWriter, completion_answer
 from handful.protocol.openai_completions import CompletionRequest
 from handful.server.attend import attend, side_by_side
+from handful.server.cached import always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
@@ -51,7 +52,14 @@ async def _complete(request: Request, route_model: str | None) -> Response:
         writer = CompletionWriter(wire, heading)
         return EventStream(chunks(asked.backend, prompts, parameters, writer), asked.watch, headers)
     started = time.perf_counter()
+    said = {"route": "completions"} | wire.model_dump(mode="json")
+    slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=always_same(parameters))
+    if (found := slot.find()) is not None:
+        own = {"id": heading.id, "created": heading.created}
+        return JSONResponse(found | own, headers=cache_headers(headers, time.perf_counter() - started))
     works = [asked.backend.generate(prompt, parameters) for prompt in prompts]
     generations = await attend(side_by_side(works), asked.watch)
-    headers |= work_headers(time.perf_counter() - started, generations)
-    return JSONResponse(completion_answer(wire, heading, generations), headers=headers)
+    value = completion_answer(wire, heading, generations)
+    if are_whole(generations):
+        slot.keep(value)
+    return JSONResponse(value, headers=headers | work_headers(time.perf_counter() - started, generations))

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from handful.backend import AsyncBackend
 from handful.protocol.openai_embeddings import EmbeddingRequest, Vector, embedding_answer
 from handful.server.attend import attend, side_by_side
+from handful.server.cached import cache_headers, slot_for
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.openai_streams import begin
@@ -44,13 +45,21 @@ async def _embed(request: Request, route_model: str | None) -> Response:
     prompts = wire.prompts
     state.limits.check_texts([len(prompt) for prompt in prompts])
     asked = await begin(request, state, wire.model, route_model)
-    wire.check_dimensions(asked.backend.info.hidden_size)
+    if asked.backend.info.hidden_size:  # 0 where it shows in the vectors only
+        wire.check_dimensions(asked.backend.info.hidden_size)
     started = time.perf_counter()
+    num_characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
+    headers = model_headers(asked.backend.info, num_characters)
+    said = {"route": "embeddings"} | wire.model_dump(mode="json")
+    slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=True)
+    if (kept := slot.find()) is not None:
+        return JSONResponse(kept, headers=cache_headers(headers, time.perf_counter() - started))
     found = await attend(side_by_side(_embed_one(asked.backend, prompt) for prompt in prompts), asked.watch)
     vectors, counts = [vector for vector, _ in found], [count for _, count in found]
-    num_characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
-    headers = model_headers(asked.backend.info, num_characters) | work_headers(time.perf_counter() - started)
-    return JSONResponse(embedding_answer(wire, asked.model, vectors, sum(counts)), headers=headers)
+    wire.check_dimensions(len(vectors[0]))
+    value = embedding_answer(wire, asked.model, vectors, sum(counts))
+    slot.keep(value)
+    return JSONResponse(value, headers=headers | work_headers(time.perf_counter() - started))
 
 
 async def _embed_one(backend: AsyncBackend, prompt: Prompt) -> tuple[Vector, int]:

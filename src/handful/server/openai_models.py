@@ -85,6 +85,6 @@ def _described(state: ServerState, name: str) -> dict[str, Any]:
     """A model as OpenAI describes one. When it was created isn't known; its context is, once it has loaded."""
     entry = state.models.entry(name)
     described = {"id": name, "object": "model", "created": 0, "owned_by": "handful"}
-    if entry.model is not None:
+    if entry.model is not None and entry.model.info.context_length:
         described["max_model_len"] = entry.model.info.context_length
     return described

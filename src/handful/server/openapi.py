@@ -14,6 +14,7 @@ _FAILURES = (
     (403, "forbidden", "This token may not do that.", "The token, or the page that asks, may not do this."),
     (404, wire.NOT_FOUND, "Model x does not exist.", "It isn't served."),
     (408, wire.TIMEOUT, "The body did not arrive within 30 seconds.", "The body came too slowly."),
+    (409, "conflict", "The task x is at version 3, not 2.", "It has changed meanwhile, or the name is taken."),
     (413, wire.VALIDATION, "The body is larger than 16 MiB.", "The body is too large."),
     (422, wire.TOO_LONG, "The prompt has 9000 tokens.", "The prompt doesn't fit the model's context."),
     (429, wire.OVERLOADED, "The queue is full.", "Too many requests; `retry-after` says when to come back."),

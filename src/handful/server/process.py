@@ -71,7 +71,9 @@ class DrainingServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=PromptProtocol,  # h11, which bounds the size of headers
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=state.limits.max_body_bytes,
+                ws_per_message_deflate=False,  # a small frame must not unfold into a large one
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -128,7 +130,7 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
         return None
 
     def has_died() -> bool:
-        dead = [name for name, found in state.models.states().items() if found == "dead"]
+        dead = [name for name, found in state.models.all_states().items() if found == "dead"]
         failures.extend(EngineError(f"The engine of {name} died; the log says why.", fix=_AGAIN) for name in dead)
         return bool(dead)
 

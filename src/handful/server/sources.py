@@ -5,11 +5,14 @@ from pathlib import Path
 
 from handful.errors import NotFoundError
 from handful.protocol.names import NAME_PATTERN
+from handful.protocol.nlp_tasks import TEXT_GENERATION
+from handful.server.classifier import LoadEncoder, ServedClassifier, load_classifier
 from handful.server.registry import ModelRegistry, ModelSource, ServedModel
 from handful.server.task_registry import ServedTask, TaskRegistry
 from handful.task.task import Task
 
 Load = Callable[[str], ServedModel]
+Purpose = Callable[[str], str | None]
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 
 
@@ -40,22 +43,46 @@ def size_bytes(model: str) -> int:
     return sum(file.stat().st_size for file in path.glob("*") if file.suffix in _WEIGHTS) if path.is_dir() else 0
 
 
-def registries(specs: Sequence[str], tasks: Iterable[Task], load: Load) -> tuple[ModelRegistry, TaskRegistry]:
+def task_of(spec: str, load_encoder: LoadEncoder) -> Task | ServedClassifier:
+    """What a `--task` value names: a task file, or the folder of a saved classifier; `NAME=` before it renames it.
+
+    Raises NotFoundError, TaskError, InvalidInputError, and what `load_encoder` raises.
+    """
+    name, equals, place = spec.partition("=")
+    if not equals or not NAME_PATTERN.fullmatch(name) or Path(spec).exists():
+        name, place = "", spec
+    path = Path(place).expanduser()
+    if path.is_dir():
+        return load_classifier(path, name or path.resolve().name, load_encoder)
+    task = Task.load(path)
+    return task.replace(name=name) if name else task
+
+
+def registries(
+    specs: Sequence[str],
+    tasks: Iterable[Task | ServedClassifier],
+    load: Load,
+    purpose_of: Purpose = lambda _: TEXT_GENERATION,
+) -> tuple[ModelRegistry, TaskRegistry]:
     """Everything to serve: the models given, those that tasks name, and the tasks on them.
 
-    A task without a model runs on the first. Raises NotFoundError, InvalidInputError (names that clash or can't be).
+    `purpose_of` says what a model is for (None: that shows when it has loaded); what isn't a language model is loaded
+    when it is first asked. A task without a model runs on the first. Raises NotFoundError, InvalidInputError (names
+    that clash or can't be).
     """
     named = [split_name(spec) for spec in specs]
     models = dict(named)
     served: list[ServedTask] = []
-    for task in tasks:
+    for given in tasks:
+        task, classifier = (given, None) if isinstance(given, Task) else (given.task, given)
         name, model = split_name(task.model) if task.model else named[0]
         models.setdefault(name, model)
-        served.append(ServedTask(task, name))
+        served.append(ServedTask(task, name, classifier=classifier))
     added = [(name, model) for name, model in models.items() if name not in {each for each, _ in named}]
-    sources = [_source(name, model, load) for name, model in (*named, *added)]
+    sources = [_source(name, model, load, purpose_of(model)) for name, model in (*named, *added)]
     return ModelRegistry(sources), TaskRegistry(served)
 
 
-def _source(name: str, model: str, load: Load) -> ModelSource:
-    return ModelSource(name, lambda: load(model), size_bytes(model))
+def _source(name: str, model: str, load: Load, purpose: str | None) -> ModelSource:
+    is_lazy = purpose not in (None, TEXT_GENERATION)
+    return ModelSource(name, lambda: load(model), size_bytes(model), task=purpose, is_lazy=is_lazy)

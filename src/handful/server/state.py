@@ -8,13 +8,18 @@ from handful.server.attend import Watch
 from handful.server.auth_state import Access
 from handful.server.drain import Drain
 from handful.server.limits import Limits
+from handful.server.model_host import ModelHost
 from handful.server.registry import ModelRegistry
+from handful.server.response_cache import ResponseCache
 from handful.server.task_registry import TaskRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerState:
-    """Models, tasks, limits, the drain, and who may call. `allowed_hosts` None: any Host header is answered."""
+    """Models, tasks, limits, the drain, who may call, kept answers.
+
+    `allowed_hosts` None: any Host header is answered.
+    """
 
     models: ModelRegistry
     tasks: TaskRegistry
@@ -22,6 +27,8 @@ class ServerState:
     drain: Drain = field(default_factory=Drain)
     allowed_hosts: frozenset[str] | None = None
     access: Access = field(default_factory=Access)
+    responses: ResponseCache = field(default_factory=ResponseCache)
+    host: ModelHost | None = None
 
     def watch(self, request: Request) -> Watch:
         """What ends the work for a request early; to be made when its body has been read."""

@@ -12,13 +12,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from handful.protocol.generated_text import answer
+from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.protocol.text_generation import TextGenerationRequest
 from handful.protocol.tgi import TokenizeRequest, generate_request, info_answer, tokenized
 from handful.server.attend import attend
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.models import generate_texts, stream_text
+from handful.server.nlp_served import served_behind
 from handful.server.openai_models import named_model
 from handful.server.openapi import json_body
 from handful.server.state import state_of
@@ -36,8 +37,8 @@ async def compatible(request: Request) -> Response:
     name = named_model(state.models, asked.model)
     if asked.stream:
         return await stream_text(request, name, asked)
-    generations, headers = await generate_texts(request, name, asked)
-    return JSONResponse(answer(asked, generations), headers=headers)
+    texts, headers = await generate_texts(request, name, asked)
+    return JSONResponse(texts, headers=headers)
 
 
 @router.post("/v1", openapi_extra=_BODY, summary="Continue texts")
@@ -51,8 +52,8 @@ async def generate(request: Request) -> Response:
     """Continue one text: an object with `generated_text`, and `details` where they are asked for."""
     state = state_of(request)
     asked = generate_request(await read_body(request, state.limits), stream=False)
-    generations, headers = await generate_texts(request, named_model(state.models, asked.model), asked)
-    return JSONResponse(answer(asked, generations)[0], headers=headers)
+    texts, headers = await generate_texts(request, named_model(state.models, asked.model), asked)
+    return JSONResponse(texts[0], headers=headers)
 
 
 @router.post("/generate_stream", openapi_extra=_BODY, summary="Continue a text, streamed")
@@ -114,7 +115,9 @@ async def _info(request: Request, name: str) -> Response:
         "max_client_batch_size": state.limits.max_completions,
         "max_input_characters": state.limits.max_input_characters,
     }
-    return JSONResponse(info_answer(backend.info, name, version("handful"), limits))
+    served = served_behind(backend)
+    task = TEXT_GENERATION if served is None else served.task
+    return JSONResponse(info_answer(backend.info, name, version("handful"), limits, task))
 
 
 def _health(request: Request, name: str) -> Response:

@@ -1,4 +1,7 @@
-"""A backend that counts what it is asked for into the tally of the request that asks.
+"""A backend that works on behalf of who asks, and counts it into the tally of the request.
+
+Both are found through context variables, so no route can forget them: the account (ownership.py), which takes turns
+with others and reads nothing of theirs from the cache, and the tally.
 
 What counts: prompts that were read (the part found in the cache too) and tokens that were generated. Of completions
 that were drawn but not returned (`best_of`) the length isn't known; they count as long as those that were. A request
@@ -12,7 +15,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.backend import AsyncBackend
+from handful.backend import AsyncBackend, on_behalf_of
+from handful.server.ownership import current_account
 from handful.server.usage_tally import Tally, current_tally
 from handful.store.usage import Usage
 from handful.types import Generation, GenerationParameters, Prompt, Score, StreamEvent
@@ -32,22 +36,27 @@ class _Metered:
         self._backend, self._model = backend, model
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+        return getattr(self._own, name)
+
+    @property
+    def _own(self) -> AsyncBackend:
+        """The caller's."""
+        return on_behalf_of(self._backend, current_account.get())
 
     async def generate(self, prompt: Prompt, parameters: GenerationParameters) -> Generation:
         """See `AsyncBackend.generate`."""
         tally = current_tally.get()
         if tally is None:
-            return await self._backend.generate(prompt, parameters)
+            return await self._own.generate(prompt, parameters)
         with tally.working(self._model):
-            made = await self._backend.generate(prompt, parameters)
+            made = await self._own.generate(prompt, parameters)
             tally.add(self._model, _usage_of(prompt, made, parameters))
         return made
 
     async def stream(self, prompt: Prompt, parameters: GenerationParameters) -> AsyncIterator[StreamEvent]:
         """See `AsyncBackend.stream`."""
         tally = current_tally.get()
-        events = self._backend.stream(prompt, parameters)
+        events = self._own.stream(prompt, parameters)
         num_generated = 0
         made: Generation | None = None
         try:
@@ -72,9 +81,9 @@ class _Metered:
         """See `AsyncBackend.score`."""
         tally = current_tally.get()
         if tally is None:
-            return await self._backend.score(prompt, continuations)
+            return await self._own.score(prompt, continuations)
         with tally.working(self._model):
-            made = await self._backend.score(prompt, continuations)
+            made = await self._own.score(prompt, continuations)
             num_tokens = made.num_prompt_tokens + sum(made.num_tokens)
             tally.add(self._model, Usage(input_characters=len(prompt), prompt_tokens=num_tokens))
         return made
@@ -83,15 +92,15 @@ class _Metered:
         """See `AsyncBackend.embed`."""
         tally = current_tally.get()
         if tally is None:
-            return await self._backend.embed(text)
+            return await self._own.embed(text)
         with tally.working(self._model):
-            made = await self._backend.embed(text)
+            made = await self._own.embed(text)
             num_tokens = await self._num_tokens(text)
             tally.add(self._model, Usage(input_characters=_num_characters(text), prompt_tokens=num_tokens))
         return made
 
     async def _num_tokens(self, prompt: Prompt) -> int:
-        return await self._backend.count_tokens(prompt) if isinstance(prompt, str) else len(prompt)
+        return await self._own.count_tokens(prompt) if isinstance(prompt, str) else len(prompt)
 
     def _count_later(self, tally: Tally, prompt: Prompt, num_generated: int) -> None:
         """Count a stream that was closed early. Here nothing may be awaited any more."""

@@ -94,9 +94,10 @@ class UsageRecorder:
             if batch is None:
                 return
             has_failed = not self._write(batch)
-            _settle(batch)
             with self._changed:
                 self._sent = batch if has_failed else None
+            _settle(batch)  # from now on those who waited may ask what is written
+            with self._changed:
                 if has_failed and self._is_closing:
                     return
                 if has_failed:

@@ -15,6 +15,16 @@ from handful.store.usage import Usage
 current_tally: ContextVar["Tally | None"] = ContextVar("current_tally", default=None)
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Work in this block is nobody's usage: it serves whoever comes later, too."""
+    token = current_tally.set(None)
+    try:
+        yield
+    finally:
+        current_tally.reset(token)
+
+
 @dataclass(slots=True)
 class _Work:
     """Of one model. Work side by side takes the time once: from when it began until nothing is left of it."""

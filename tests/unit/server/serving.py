@@ -38,6 +38,7 @@ SENTIMENT = Task(
     input="Review: {text}",
     output="Sentiment: {output}",
     labels=("positive", "negative"),
+    calibration="none",  # what the fake is asked is then what the request asks
     examples=(Example({"text": "Good."}, "positive"), Example({"text": "Bad."}, "negative")),
 )
 UPPER = Task(name="upper", examples=(Example({"input": "a"}, "A"),))
@@ -60,7 +61,7 @@ class FakeStats:
     num_generated_tokens: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeModel:
     """Answers " w1 w2 ..." of `max_new_tokens` words. `gate` holds answers back; `error` is raised instead of one."""
 

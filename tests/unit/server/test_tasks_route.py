@@ -80,3 +80,15 @@ def test_a_tasks_prefix_is_pinned_when_its_model_has_loaded() -> None:
             assert model.pinned == [prefix(SENTIMENT)]
 
     run(check())
+
+
+def test_a_calibrated_task_is_answered_as_everywhere_else() -> None:
+    # the fake finds every text alike, so all that it says of the labels is bias
+    task = SENTIMENT.replace(calibration="auto")
+
+    async def check() -> None:
+        async with client_of(state_with(FakeModel(), task)) as client:
+            (found,) = (await client.post("/tasks/sentiment", json={"inputs": "Lovely."})).json()
+            assert found["probabilities"] == pytest.approx({"positive": 0.5, "negative": 0.5})
+
+    run(check())

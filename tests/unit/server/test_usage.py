@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from handful.server.task_registry import ServedTask
 from handful.server.usage_backend import metered
 from handful.server.usage_tally import Tally, current_tally
 from handful.store.database import Database
 from handful.store.usage import Usage
 from handful.types import GenerationParameters
-from tests.unit.server.serving import FakeModel, client_of, run, until
+from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, until
 from tests.unit.server.with_access import BODY, bearer, opened, state_over, written
 
 PATH = "/models/fake"
@@ -98,6 +99,19 @@ def test_a_task_s_predictions_are_one_request_of_its_model(database: Database) -
     usage = written(database)["fake"]
     assert (usage.requests, usage.input_characters) == (1, 9)
     assert usage.prompt_tokens == 2 * (5 + 2)  # the fake says: 5 of the prompt and one of each label
+
+
+def test_what_is_measured_of_a_task_is_nobodys_usage(database: Database) -> None:
+    headers = bearer(database)
+    state = state_over(database)
+    state.tasks.put(ServedTask(SENTIMENT.replace(calibration="auto"), "fake"))
+
+    async def send() -> None:
+        async with client_of(state) as client:
+            await client.post("/tasks/sentiment", json={"inputs": ["Good.", "Bad."]}, headers=headers)
+
+    run(send())
+    assert written(database)["fake"].prompt_tokens == 2 * (5 + 2)
 
 
 def test_time_side_by_side_counts_once() -> None:

@@ -1,0 +1,48 @@
+"""What a server needs to take models while it runs: how to load one, where uploads lie, and how large they may be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from handful.server.registry import ServedModel
+from handful.store.models import StoredModel
+from handful.types import Device, Precision
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHost:
+    """`load` takes a registered model and its owner's token for the Hub, and blocks; `folder` holds the uploads."""
+
+    load: Callable[[StoredModel, str | None], ServedModel]
+    purpose_of: Callable[[str], str | None]
+    folder: Path
+    max_upload_bytes: int = 20 << 30
+
+
+def load_registered(
+    model: StoredModel, hub_token: str | None, how: tuple[Precision | None, Device | None], folder: Path
+) -> ServedModel:
+    """Load a model from where its owner said it is.
+
+    A Hub model is fetched with its owner's token and never with the server's own, into a cache of the owner's: what
+    one account may read, and has fetched, is no other account's. Without the token (it is kept in memory only) what
+    was fetched before still loads. Raises NotFoundError, CheckpointError, NotReadyError.
+    """
+    from handful.server.nlp_sources import load_any
+
+    if model.kind != "hub":
+        return load_any(model.location, *how)
+    return load_any(str(_fetched(model, hub_token, folder / "hub" / model.owner)), *how)
+
+
+def _fetched(model: StoredModel, hub_token: str | None, cache: Path) -> Path:
+    from handful.errors import NotFoundError
+    from handful.model.hub import HubAccess, fetch
+
+    access = HubAccess(hub_token or False, cache)
+    if hub_token is None:
+        try:
+            return fetch(model.location, model.revision, local_only=True, access=access)[0]
+        except NotFoundError:
+            pass
+    return fetch(model.location, model.revision, local_only=False, access=access)[0]

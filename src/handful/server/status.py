@@ -1,0 +1,92 @@
+"""GET /status/{model}: whether a model is in memory, or how far on its way. /usage/pinned_models: which stay there.
+
+Asking for a status loads nothing. Pinned models are loaded where they aren't; who pins replaces the whole list of the
+models that the caller sees. Pins are this server's: after a restart there are none.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from handful.errors import InvalidParameterError
+from handful.protocol.hosted import PinnedModels, compute_type, status_answer
+from handful.server.limits import read_body
+from handful.server.openapi import json_body
+from handful.server.registry import ModelEntry, ModelRegistry
+from handful.server.state import state_of
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/status/{name}", summary="Whether a model is loaded")
+async def status(request: Request, name: str) -> Response:
+    """State, where it runs, how long its loading may still take, and how much of it is downloaded."""
+    return _status(request, name)
+
+
+@router.get("/status/{org}/{name}", summary="Whether a model is loaded")
+async def status_with_org(request: Request, org: str, name: str) -> Response:
+    """The same, for a model whose name has an organisation."""
+    return _status(request, f"{org}/{name}")
+
+
+def _status(request: Request, name: str) -> Response:
+    models = state_of(request).models
+    entry = models.entry(name)
+    info = entry.model.info if entry.model is not None else None
+    engine = info.engine if info is not None else "transformers"
+    told = status_answer(info is not None, models.is_too_big(entry), _device(models, entry), engine)
+    told |= {"status": entry.state, "pinned": entry.is_pinned} | _way(models, entry)
+    return JSONResponse(told)
+
+
+def _way(models: ModelRegistry, entry: ModelEntry) -> dict[str, Any]:
+    """How far a model that is being loaded is."""
+    if not entry.is_loading:
+        return {}
+    way: dict[str, Any] = {"estimated_time": round(models.estimate_s(entry.source.name), 1)}
+    if entry.downloaded is not None:
+        num_done, num_all = entry.downloaded
+        way["download"] = {"bytes": num_done, "of": num_all}
+    return way
+
+
+@router.get("/usage/pinned_models", summary="List the pinned models")
+async def show_pinned(request: Request) -> Response:
+    """The models that stay in memory, and how many may."""
+    models = state_of(request).models
+    return JSONResponse({"pinned_models": _pinned(models), "allowed_pinned_models": len(models.names)})
+
+
+@router.post("/usage/pinned_models", openapi_extra=json_body(PinnedModels), summary="Pin models")
+async def pin(request: Request) -> Response:
+    """Keep these models in memory, and no others."""
+    state = state_of(request)
+    models = state.models
+    wanted = PinnedModels.from_body(await read_body(request, state.limits)).pinned_models
+    for each in wanted:
+        _check_device(models, each.model_id, each.compute_type)
+    models.pin(each.model_id for each in wanted)
+    done = f"Pinned {len(_pinned(models))} models, please wait while we load them."
+    return JSONResponse({"ok": done, "pinned_models": _pinned(models)})
+
+
+def _check_device(models: ModelRegistry, name: str, wanted: str | None) -> None:
+    there = compute_type(_device(models, models.entry(name)))
+    if wanted not in (None, there):
+        raise InvalidParameterError("compute_type", f"can't be {wanted}: {name} runs on {there}.", fix="Leave it out.")
+
+
+def _device(models: ModelRegistry, entry: ModelEntry) -> str:
+    return entry.model.info.device if entry.model is not None else models.device
+
+
+def _pinned(models: ModelRegistry) -> list[dict[str, Any]]:
+    entries = [models.entry(name) for name in models.names]
+    return [
+        {"model_id": entry.source.name, "compute_type": compute_type(_device(models, entry)), "replicas": 1}
+        for entry in entries
+        if entry.is_pinned
+    ]

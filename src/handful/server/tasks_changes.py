@@ -1,0 +1,149 @@
+"""POST /tasks, PUT and DELETE /tasks/{name}, its versions and its examples: tasks changed while they are served.
+
+Each change makes a version; `If-Match` names the one it is meant for. See task_editor.py for what happens meanwhile.
+"""
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from handful.errors import InvalidInputError, InvalidParameterError
+from handful.server.limits import read_body
+from handful.server.state import state_of
+from handful.server.task_answers import (
+    IF_MATCH,
+    described,
+    editor_of,
+    expected_version,
+    refuse_unknown_query,
+    tagged,
+)
+from handful.server.task_body import id_of, read_examples, read_task, without
+from handful.server.task_registry import ServedTask
+from handful.task.task import Task
+
+router = APIRouter(tags=["tasks"])
+_TASK: dict[str, Any] = {
+    "name": "sentiment",
+    "input": "Review: {text}",
+    "output": "Sentiment: {output}",
+    "labels": ["positive", "negative"],
+    "examples": [{"text": "A joy.", "output": "positive"}, {"text": "Too long.", "output": "negative"}],
+}
+_EXAMPLES = {"examples": _TASK["examples"][:1]}
+MAX_IDS = 1000
+
+
+def _body(example: dict[str, Any], description: str) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": True, "description": description}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
+
+
+_TASK_BODY = _body(_TASK, "The keys of a task file, and `private` (only the owner's tokens see it). YAML is read too.")
+_EXAMPLES_BODY = _body(_EXAMPLES, "`examples`, each as a task file has it.")
+_ID: dict[str, Any] = {
+    "name": "id",
+    "in": "query",
+    "description": "An example's id, as GET has it; repeatable.",
+    "required": True,
+    "schema": {"type": "array", "items": {"type": "string"}},
+}
+
+
+@router.post("/tasks", openapi_extra=_TASK_BODY, summary="Create a task", status_code=201)
+async def create_task(request: Request) -> Response:
+    """Make a task of the caller's account: public, or with `private` for its tokens alone."""
+    refuse_unknown_query(request)
+    sent = await read_task(await read_body(request, state_of(request).limits))
+    served = await editor_of(request).create(sent.task, is_private=bool(sent.is_private))
+    return tagged(served, described(served), 201, {"location": f"/tasks/{served.task.name}"})
+
+
+@router.put("/tasks/{name}", openapi_extra=_TASK_BODY | IF_MATCH, summary="Update a task")
+async def update_task(request: Request, name: str) -> Response:
+    """Put another version in a task's place. What is the same as the newest makes none."""
+    refuse_unknown_query(request)
+    editor, expected = editor_of(request), expected_version(request)
+    state_of(request).tasks.get(name)  # a wrong name is told before a body is read
+    sent = await read_task(await read_body(request, state_of(request).limits), name)
+    _check_private(state_of(request).tasks.get(name), sent.is_private)
+    served = await editor.change(name, lambda _: sent.task, expected)
+    return tagged(served, described(served))
+
+
+@router.delete("/tasks/{name}", openapi_extra=IF_MATCH, summary="Delete a task", status_code=204)
+async def delete_task(request: Request, name: str) -> Response:
+    """Remove a task and all its versions. Predictions that are under way are still answered."""
+    refuse_unknown_query(request)
+    await editor_of(request).delete(name, expected_version(request))
+    return Response(status_code=204)
+
+
+@router.get("/tasks/{name}/versions", summary="List a task's versions")
+async def list_versions(request: Request, name: str) -> Response:
+    """The versions that are kept, the newest first; `/tasks/{name}?version=` shows, and asks, each."""
+    refuse_unknown_query(request)
+    history = await editor_of(request).history(name)
+    return JSONResponse(
+        [
+            {
+                "version": each.version,
+                "created_at": each.created_at or None,
+                "num_examples": len(json.loads(each.body).get("examples", ())),
+            }
+            for each in history
+        ]
+    )
+
+
+@router.get("/tasks/{name}/examples", summary="List a task's examples")
+async def list_examples(request: Request, name: str) -> Response:
+    """Every example with its id."""
+    refuse_unknown_query(request)
+    served = state_of(request).tasks.get(name)
+    return tagged(served, {"version": served.version, "examples": _shown(served.task)})
+
+
+@router.post("/tasks/{name}/examples", openapi_extra=_EXAMPLES_BODY | IF_MATCH, summary="Add examples")
+async def add_examples(request: Request, name: str) -> Response:
+    """Add examples behind those there are. Nobody waits: requests are answered by the old version until the model
+    has read the new prefix."""
+    refuse_unknown_query(request)
+    editor, expected = editor_of(request), expected_version(request)
+    state_of(request).tasks.get(name)
+    body = await read_body(request, state_of(request).limits)
+
+    def add(task: Task) -> Task:
+        return task.with_examples((*task.examples, *read_examples(body, task)))
+
+    served = await editor.change(name, add, expected)
+    return tagged(served, described(served))
+
+
+@router.delete(
+    "/tasks/{name}/examples",
+    openapi_extra={"parameters": [_ID, *IF_MATCH["parameters"]]},
+    summary="Remove examples",
+)
+async def remove_examples(request: Request, name: str) -> Response:
+    """Remove the examples with these ids, in the same way."""
+    refuse_unknown_query(request, "id")
+    ids = request.query_params.getlist("id")
+    if not 1 <= len(ids) <= MAX_IDS:
+        raise InvalidParameterError("id", f"must be given from one to {MAX_IDS} times.")
+    served = await editor_of(request).change(
+        name, lambda task: task.with_examples(without(task, ids)), expected_version(request)
+    )
+    return tagged(served, described(served))
+
+
+def _shown(task: Task) -> list[dict[str, Any]]:
+    return [{"id": id_of(each), "example": {**each.inputs, "output": each.output}} for each in task.examples]
+
+
+def _check_private(served: ServedTask, is_private: bool | None) -> None:
+    if is_private not in (None, served.private_to is not None):
+        raise InvalidInputError("`private` can't be changed.", fix="Delete the task and make it anew.")
