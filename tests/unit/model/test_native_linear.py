@@ -300,6 +300,16 @@ def test_a_row_of_tiles_does_not_depend_on_the_others(threads: int) -> None:
 
 
 @needs_tiles
+@pytest.mark.parametrize("rows", [1, 40, 700])
+def test_very_deep_products_are_whole(rows: int) -> None:
+    weight, x = halves(70, 7000, scale=0.1), halves(rows, 7000, seed=1)
+    wide = PlainLinear(weight.float())(x.float())
+    assert torch.allclose(NativeLinear(weight)(x).float(), wide, atol=1e-2, rtol=2.0**-8)
+    whole_weight, whole_x = whole(70, 7000, seed=1), whole(rows, 7000, seed=2)
+    assert torch.equal(NativeInt8(whole_weight)(whole_x), (whole_x.double() @ whole_weight.double().t()).float())
+
+
+@needs_tiles
 def test_bfloat16_takes_tiles_and_float32_never_does() -> None:
     assert isinstance(make_linear(halves(33, 48)), NativeLinear)
     assert not can_tile(random(33, 48))

@@ -17,8 +17,8 @@
 namespace handful {
 
 // One read: the step's rows [first_row, first_row + num_rows), whose low and high begin at `first_entry`, and
-// `num_keys` entries of `key_slots` from `first_key`. Entry e sees the keys [low[e], high[e]) of the read; with first_word >= 0
-// instead those whose bits are set, in ceil(num_keys / 64) words an entry from words[first_word].
+// `num_keys` entries of `key_slots` from `first_key`. Entry e sees the keys [low[e], high[e]) of the read; with
+// first_word >= 0 instead those whose bits are set, in ceil(num_keys / 64) words an entry from words[first_word].
 struct Read {
   int64_t first_row, num_rows, first_entry, first_key, num_keys, first_word;
 };

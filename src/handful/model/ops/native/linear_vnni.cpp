@@ -61,7 +61,7 @@ HANDFUL_AVX512_VNNI void tile(const Product& p, int64_t row, int64_t panel, cons
   }
   for (int n = 0; n < PANELS; n++) {
     for (int r = 0; r < ROWS; r++) {
-      finish(layer, row + r, panel + n, found[r][n * 2], p.scales[row + r], p.to);
+      finish<RoundByHand>(layer, row + r, panel + n, found[r][n * 2], p.scales[row + r], p.to);
     }
   }
 }

@@ -40,4 +40,10 @@ HANDFUL_AVX512 inline void store16(char* to, __m512 x, __mmask16 real, int32_t t
   else _mm256_mask_storeu_epi16(to, real, to_bfloat16(x));
 }
 
+// The same with the processor's own rounding (which takes numbers below 2^-126 for 0): a tenth of the instructions.
+HANDFUL_AVX512_BF16 inline void store16_bf16(char* to, __m512 x, __mmask16 real, int32_t type) {
+  if (type == kFloat32) _mm512_mask_storeu_ps(to, real, x);
+  else _mm256_mask_storeu_epi16(to, real, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+}
+
 }  // namespace handful

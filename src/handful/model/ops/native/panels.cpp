@@ -1,4 +1,4 @@
-// Weights on their way into panels: rows quantised to bytes, and rows laid out by 32 bits of a column (linear.h). AVX-512.
+// Weights on their way into panels (linear.h): rows quantised to bytes, and laid out by 32 bits of a column. AVX-512.
 
 // GCC 12 warns of its own intrinsics, whose "undefined" arguments are never read.
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -78,7 +78,8 @@ HANDFUL_API void handful_pack(const handful::Packing* call) {
     for (int64_t c = 0; c < kPanel; c++) {
       const int64_t row = row_of(*call, panel, c);
       const char* from = row < 0 ? nullptr : call->rows + row * call->row_bytes;
-      pack_column(from, call->row_bytes, call->padded_bytes, call->panels + panel * kPanel * call->padded_bytes + c * 4);
+      char* to = call->panels + panel * kPanel * call->padded_bytes + c * 4;
+      pack_column(from, call->row_bytes, call->padded_bytes, to);
     }
   }
 }
