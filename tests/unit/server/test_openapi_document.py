@@ -1,0 +1,74 @@
+"""What /openapi.json says of every route: what it is for, who is let in, how it fails, and bodies that show its use."""
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from handful.server.app import create_app
+from tests.unit.server.serving import FakeModel, run, state_with
+from tests.unit.server.serving import client_of as client_of_state
+
+DOCUMENT = create_app(state_with(FakeModel())).openapi()
+OPERATIONS = {
+    f"{method} {path}": operation
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+PROBES = {"get /health", "get /ready"}
+JSON_BODIES = {
+    name: operation["requestBody"]["content"]["application/json"]
+    for name, operation in OPERATIONS.items()
+    if "application/json" in operation.get("requestBody", {}).get("content", {})
+}
+
+
+def _examples(content: dict[str, Any]) -> list[Any]:
+    return [each["value"] for each in content.get("examples", {}).values()] or [content["example"]]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_route_says_what_it_is_for(name: str) -> None:
+    assert OPERATIONS[name]["summary"]
+    assert OPERATIONS[name]["description"]
+    assert set(OPERATIONS[name]["tags"]) <= {tag["name"] for tag in DOCUMENT["tags"]}
+
+
+@pytest.mark.parametrize("name", OPERATIONS.keys() - PROBES)
+def test_every_route_but_the_probes_needs_a_token_and_says_what_happens_without(name: str) -> None:
+    (wanted,) = OPERATIONS[name]["security"]
+    assert DOCUMENT["components"]["securitySchemes"][next(iter(wanted))]["scheme"] == "bearer"
+    assert {"401", "403", "429"} <= set(OPERATIONS[name]["responses"])
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_needs_none(name: str) -> None:
+    assert "security" not in OPERATIONS[name]
+
+
+@pytest.mark.parametrize("name", JSON_BODIES)
+def test_every_body_has_an_example_that_its_schema_takes(name: str) -> None:
+    validator = jsonschema_rs.validator_for(JSON_BODIES[name]["schema"])
+    for example in _examples(JSON_BODIES[name]):
+        validator.validate(example)
+
+
+@pytest.mark.parametrize("name", [name for name in JSON_BODIES if "{task}" not in name and "tasks" not in name])
+def test_the_example_of_a_body_is_not_refused_as_malformed(name: str) -> None:
+    """Only models that aren't there, or aren't for the task, stand against it."""
+    path = name.split(" ")[1].replace("{org}/{name}", "org/fake").replace("{name}", "fake")
+
+    async def check() -> None:
+        async with client_of_state(state_with(FakeModel())) as client:
+            answer = await client.post(path, json=_examples(JSON_BODIES[name])[0])
+            assert answer.status_code in (200, 404, 503), answer.text
+
+    run(check())
+
+
+def test_an_answer_that_can_be_streamed_is_described_as_one() -> None:
+    streamed = {
+        name for name, operation in OPERATIONS.items() if "text/event-stream" in str(operation["responses"].get("200"))
+    }
+    assert {"post /v1/completions", "post /models/{name}", "post /generate_stream", "post /tasks/{name}"} <= streamed
+    assert not streamed & {"post /v1/embeddings", "post /tokenize", "get /info"}
