@@ -43,7 +43,7 @@ class Site:
     client: httpx.AsyncClient
     headers: dict[str, str]
 
-    def send(self, case: schemathesis.Case) -> httpx.Response:
+    def send(self, case: schemathesis.Case[Any]) -> httpx.Response:
         sent: dict[str, Any] = case.as_transport_kwargs(base_url="http://localhost", headers=self.headers)
         sent.pop("cookies", None)
         if "data" in sent:
@@ -77,7 +77,7 @@ def test_what_is_not_sent_as_described_is_answered_as_described(path: str, metho
     _check(site, SCHEMA[path][method.upper()].as_strategy(GenerationMode.NEGATIVE), NUM_BROKEN)
 
 
-def _check(site: Site, cases: st.SearchStrategy[schemathesis.Case], num_examples: int) -> None:
+def _check(site: Site, cases: st.SearchStrategy[schemathesis.Case[Any]], num_examples: int) -> None:
     @seed(1)
     @settings(
         max_examples=num_examples,
@@ -87,7 +87,7 @@ def _check(site: Site, cases: st.SearchStrategy[schemathesis.Case], num_examples
         suppress_health_check=list(HealthCheck),
     )
     @given(case=cases, is_known=st.booleans())
-    def check(case: schemathesis.Case, is_known: bool) -> None:
+    def check(case: schemathesis.Case[Any], is_known: bool) -> None:
         if is_known:
             given_names = case.path_parameters or {}
             case.path_parameters = {each: NAMES.get(each, value) for each, value in given_names.items()}

@@ -118,6 +118,10 @@ class _TextsRequest(BackendRequest):
 class GenerateRequest(_PromptsRequest):
     """`POST /models/{id}/backend/generate`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": "Once upon", "parameters": {"max_new_tokens": 8}}]}
+    )
+
     parameters: Annotated[BackendParameters, BeforeValidator(null_is_unset)] = BackendParameters()
     stream: bool = Field(default=False, description="Answer with server-sent events, one a token.")
 
@@ -133,6 +137,10 @@ class GenerateRequest(_PromptsRequest):
 
 class ScoreRequest(_TextsRequest):
     """`POST /models/{id}/backend/score`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": "The sky is", "continuations": [" blue", " green"]}]}
+    )
 
     continuations: Texts = Field(description="What is scored behind every input, its leading space included.")
 
@@ -155,6 +163,8 @@ class ScoreRequest(_TextsRequest):
 class EmbedRequest(_PromptsRequest):
     """`POST /models/{id}/backend/embed`: hidden states as they are, unlike the unit vectors of `/v1/embeddings`."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": ["A text.", "Another."]}]})
+
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="Numbers, or float32 (little-endian) in base64."
     )
@@ -162,6 +172,8 @@ class EmbedRequest(_PromptsRequest):
 
 class CountRequest(_TextsRequest):
     """`POST /models/{id}/backend/count_tokens`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": ["A text.", "Another."]}]})
 
 
 def parameters_on_the_wire(parameters: GenerationParameters) -> dict[str, Any]:

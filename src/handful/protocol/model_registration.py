@@ -3,7 +3,7 @@
 POST /api/models   {"name": "mine", "hub_id": "ada/mine", "revision": "main", "hub_token": "hf_...", "private": true}
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.protocol.names import check_name
@@ -11,12 +11,13 @@ from handful.protocol.payload import parse_json
 from handful.protocol.problems import validate
 
 _SOURCES = ("hub_id", "path", "upload")
+_EXAMPLE: dict[str, JsonValue] = {"name": "mine", "hub_id": "ada/mine", "revision": "main"}
 
 
 class ModelRegistration(BaseModel):
     """`POST /api/models`: exactly one of `hub_id`, `path` and `upload`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     name: str = Field(description="Its name behind that of the account: `mine` or `account/mine`.", max_length=193)
     private: bool = Field(default=True, description="Only tokens of the account see it.")

@@ -12,7 +12,7 @@ data: {"text": "", "prediction": {"prediction": "Où est la gare ?", ...}}
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from handful.errors import InvalidInputError
@@ -24,6 +24,7 @@ from handful.types import FinishReason
 
 Query = str | dict[str, str]
 MAX_QUERY_FIELDS = 64
+_EXAMPLE: dict[str, JsonValue] = {"inputs": ["I liked it.", {"text": "Too long."}]}
 
 
 def _is_text(value: object) -> bool:
@@ -51,7 +52,7 @@ def _check_queries(value: object) -> object:
 class TaskRequest(BaseModel):
     """`POST /tasks/{name}`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     inputs: Annotated[str | dict[str, str] | list[str | dict[str, str]], BeforeValidator(_check_queries)] = Field(
         description="A text, an object with the task's input fields, or a list of either."

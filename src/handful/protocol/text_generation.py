@@ -15,7 +15,7 @@ Choices that the public documentation leaves open, made once, here:
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.protocol.fields import Texts, as_tuple, null_is_unset
@@ -25,6 +25,7 @@ from handful.types import GenerationParameters
 
 DEFAULT_MAX_NEW_TOKENS = 100
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+_EXAMPLE: dict[str, JsonValue] = {"inputs": "Once upon a time", "parameters": {"max_new_tokens": 20}}
 _SAMPLING = ("temperature", "top_k", "top_p", "typical_p")
 _STOPS = ("stop", "stop_sequences", "end_sequence")
 _WIRE_NAMES = {"n": "num_return_sequences", "logprobs": "top_n_tokens"}
@@ -103,7 +104,7 @@ class TextGenerationOptions(BaseModel):
 class TextGenerationRequest(BaseModel):
     """`POST /models/{model}`."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(**_STRICT, json_schema_extra={"examples": [_EXAMPLE]})
 
     inputs: Texts = Field(description="A prompt or a list of prompts.")
     parameters: Annotated[TextGenerationParameters, BeforeValidator(null_is_unset)] = TextGenerationParameters()

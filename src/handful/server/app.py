@@ -42,6 +42,7 @@ from handful.server.model_catalog import ModelCatalog
 from handful.server.nlp_language_model import LanguageModelTasks
 from handful.server.openai_chat_renderer import ChatRenderer
 from handful.server.openapi import failures
+from handful.server.openapi_document import describe
 from handful.server.registry import ModelEntry
 from handful.server.state import ServerState
 from handful.server.task_editor import TaskEditor
@@ -69,7 +70,7 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
     app.state.model_catalog = ModelCatalog(state.models, state.access, state.host)
     app.state.task_editor = TaskEditor(state.tasks, state.models, state.access)
     app.include_router(health.router)
-    app.include_router(metrics.router)
+    app.include_router(metrics.router, responses=failures("hugging face"))
     app.include_router(bulk.router)
     for openai in (openai_models, openai_completions, openai_chat, openai_embeddings):
         app.include_router(openai.router, responses=failures("openai"))
@@ -84,6 +85,7 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
         nlp_routes.router,
     ):
         app.include_router(own, responses=failures("hugging face"))
+    describe(app)
     install_error_handlers(app)
     app.add_middleware(UsageGate, access=state.access)
     app.add_middleware(DrainGate, drain=state.drain)  # what is added last is passed first

@@ -3,6 +3,8 @@
 Neither asks an engine for anything, so a full queue slows down neither.
 """
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -10,9 +12,13 @@ from starlette.responses import JSONResponse, Response
 from handful.server.state import state_of
 
 router = APIRouter(tags=["health"])
+_FAILURES: dict[int | str, dict[str, Any]] = {
+    403: {"description": "Another host or page than this server's is named."},
+    503: {"description": "No; the body is the same."},
+}
 
 
-@router.get("/health", summary="Liveness")
+@router.get("/health", responses=_FAILURES, summary="Liveness")
 async def health(request: Request) -> Response:
     """200 while all engines live, 503 once one has died or couldn't be loaded: the process should be restarted."""
     models = state_of(request).models
@@ -21,7 +27,7 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok" if is_well else "failed", "models": states}, 200 if is_well else 503)
 
 
-@router.get("/ready", summary="Readiness")
+@router.get("/ready", responses=_FAILURES, summary="Readiness")
 async def ready(request: Request) -> Response:
     """200 when requests will be answered (lazy models may be unloaded), 503 while loading or shutting down."""
     state = state_of(request)

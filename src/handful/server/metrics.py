@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handful.server.errors import STATUS_CLIENT_LEFT
@@ -142,7 +142,7 @@ class MetricsGate:
             self._metrics.first_byte_seconds.labels(route, method).observe(first_byte_s)
 
 
-@router.get("/metrics", summary="Figures for Prometheus")
+@router.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """All figures, in Prometheus' text format or OpenMetrics, as the client accepts."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))

@@ -38,7 +38,7 @@ def _body() -> dict[str, Any]:
     described = json_body(TextGenerationRequest)
     content = described["requestBody"]["content"]["application/json"]
     content["schema"] = {"anyOf": [content["schema"], {"title": "Any task", "type": "object", "required": ["inputs"]}]}
-    content["examples"] = {TEXT_GENERATION: {"value": {"inputs": "Once upon a time"}}} | {
+    content["examples"] = {TEXT_GENERATION: {"value": content.pop("example")}} | {
         task: {"value": example} for task, example in EXAMPLES.items()
     }
     return described

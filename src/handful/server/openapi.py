@@ -36,12 +36,12 @@ def failures(surface: Surface) -> dict[int | str, dict[str, Any]]:
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, Any]:
-    """What FastAPI's `openapi_extra` takes."""
+    """What FastAPI's `openapi_extra` takes. The schema's first example becomes that of the body."""
     described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = described.pop("$defs", {})
-    return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _inline(described, definitions)}}}
-    }
+    examples = described.pop("examples", [])
+    content = {"schema": _inline(described, definitions)} | ({"example": examples[0]} if examples else {})
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def _inline(part: Any, definitions: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.protocol.text_generation import TextGenerationRequest
 from handful.protocol.tgi import TokenizeRequest, generate_request, info_answer, tokenized
 from handful.server.attend import attend
+from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.models import generate_texts, stream_text
@@ -56,7 +57,13 @@ async def generate(request: Request) -> Response:
     return JSONResponse(texts[0], headers=headers)
 
 
-@router.post("/generate_stream", openapi_extra=_BODY, summary="Continue a text, streamed")
+@router.post(
+    "/generate_stream",
+    response_class=EventStream,
+    status_code=200,
+    openapi_extra=_BODY,
+    summary="Continue a text, streamed",
+)
 async def generate_stream(request: Request) -> Response:
     """Continue one text with server-sent events, one a token; the last has `generated_text` and `details`."""
     state = state_of(request)

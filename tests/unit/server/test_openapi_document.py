@@ -6,8 +6,7 @@ import jsonschema_rs
 import pytest
 
 from handful.server.app import create_app
-from tests.unit.server.serving import FakeModel, run, state_with
-from tests.unit.server.serving import client_of as client_of_state
+from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
 DOCUMENT = create_app(state_with(FakeModel())).openapi()
 OPERATIONS = {
@@ -34,16 +33,17 @@ def test_every_route_says_what_it_is_for(name: str) -> None:
     assert set(OPERATIONS[name]["tags"]) <= {tag["name"] for tag in DOCUMENT["tags"]}
 
 
-@pytest.mark.parametrize("name", OPERATIONS.keys() - PROBES)
+@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - PROBES))
 def test_every_route_but_the_probes_needs_a_token_and_says_what_happens_without(name: str) -> None:
     (wanted,) = OPERATIONS[name]["security"]
     assert DOCUMENT["components"]["securitySchemes"][next(iter(wanted))]["scheme"] == "bearer"
     assert {"401", "403", "429"} <= set(OPERATIONS[name]["responses"])
 
 
-@pytest.mark.parametrize("name", PROBES)
-def test_a_probe_needs_none(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(PROBES))
+def test_a_probe_needs_none_and_says_what_no_means(name: str) -> None:
     assert "security" not in OPERATIONS[name]
+    assert set(OPERATIONS[name]["responses"]) == {"200", "403", "503"}
 
 
 @pytest.mark.parametrize("name", JSON_BODIES)
@@ -59,7 +59,7 @@ def test_the_example_of_a_body_is_not_refused_as_malformed(name: str) -> None:
     path = name.split(" ")[1].replace("{org}/{name}", "org/fake").replace("{name}", "fake")
 
     async def check() -> None:
-        async with client_of_state(state_with(FakeModel())) as client:
+        async with client_of(state_with(FakeModel())) as client:
             answer = await client.post(path, json=_examples(JSON_BODIES[name])[0])
             assert answer.status_code in (200, 404, 503), answer.text
 

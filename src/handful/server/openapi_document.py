@@ -1,0 +1,57 @@
+"""What /openapi.json says of the server as a whole: its groups of routes, who is let in, which answers stream."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from handful.protocol.sse import CONTENT_TYPE
+from handful.server.auth_scopes import is_open
+
+SCHEME = "token"
+_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "hf_...",
+    "description": "A token of `handful tokens create`. On a loopback address the server may be open without one.",
+}
+_TAGS = {
+    "inference api": "Models for all tasks, as the hosted Inference API was asked.",
+    "openai": "Completions, chat and embeddings, as OpenAI's clients ask.",
+    "tgi": "Text generation, as clients of Text Generation Inference ask.",
+    "tasks": "Tasks with labels and examples: asked, made and changed while the server runs.",
+    "models": "What is served, and models of an account's own.",
+    "backend": "What handful's own client asks: the verbs of a model.",
+    "accounts": "What was used.",
+    "health": "Probes and figures.",
+}
+_EVENTS = {CONTENT_TYPE: {"schema": {"description": "Server-sent events, one a token."}}}
+
+
+def describe(app: FastAPI) -> None:
+    """Have the app's document say all this; to be called once its routes are there."""
+    routes_alone = app.openapi
+
+    def whole() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _completed(routes_alone())
+        return app.openapi_schema
+
+    app.openapi = whole  # type: ignore[method-assign]  # how FastAPI has its document changed
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if not is_open({"type": "http", "method": method.upper(), "path": path}):
+                operation["security"] = [{SCHEME: []}]
+            if _can_stream(operation):
+                operation["responses"]["200"].setdefault("content", {}).update(_EVENTS)
+    document.setdefault("components", {})["securitySchemes"] = {SCHEME: _SCHEME}
+    document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
+    return document
+
+
+def _can_stream(operation: dict[str, Any]) -> bool:
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    schema = content.get("schema", {})
+    return any("stream" in each.get("properties", {}) for each in (schema, *schema.get("anyOf", ())))
