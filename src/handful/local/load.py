@@ -9,6 +9,7 @@ from handful.local.transformers_backend import transformers_model
 from handful.model.checkpoint import read_config
 from handful.model.families import is_native
 from handful.model.load import load_model
+from handful.model.ops.native.openmp import release_workers
 from handful.model.source import ModelFiles, resolve
 from handful.pipelines.tasks import is_causal, task_of, unfit
 from handful.types import Device, Precision
@@ -32,10 +33,13 @@ def load(
         torch.set_num_threads(used.threads)
     files = resolve(name, revision=revision, settings=used)
     chosen = (precision or used.precision, device or used.device)
-    if not is_native(read_config(files.folder)):
-        _check_writes(files)
-        return transformers_model(files, *chosen, used)
-    return native_model(load_model(files, *chosen), used)
+    try:
+        if not is_native(read_config(files.folder)):
+            _check_writes(files)
+            return transformers_model(files, *chosen, used)
+        return native_model(load_model(files, *chosen), used)
+    finally:
+        release_workers()  # from now on the engine's thread computes
 
 
 def _check_writes(files: ModelFiles) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import torch
+from handful.model.ops.native.openmp import openmp
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ def library() -> Library | None:
         log.info("the native kernels were not built (no C++ compiler at installation?); running on torch's own")
         return None
     try:
-        _share_openmp()
+        if openmp() is None:
+            raise OSError("torch brings no OpenMP runtime")
         functions = ctypes.CDLL(str(built))
         if functions.handful_interface() != INTERFACE:
             raise OSError("they are of another version of handful; install it again")
@@ -49,14 +50,3 @@ def library() -> Library | None:
     except (OSError, AttributeError) as error:
         log.warning("the native kernels can't be loaded (%s); running on torch's own", error)
         return None
-
-
-def _share_openmp() -> None:
-    """Make the OpenMP runtime of torch visible to the library, whose OpenMP symbols are left open."""
-    folder = Path(torch.__file__).parent / "lib"
-    beside = folder.parent.parent / "torch.libs"
-    for pattern in ("libgomp*.so*", "libiomp5*.so*", "libomp*.so*"):
-        for found in sorted([*folder.glob(pattern), *beside.glob(pattern)]):
-            ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)
-            return
-    raise OSError("torch brings no OpenMP runtime")
