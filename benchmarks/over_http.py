@@ -7,6 +7,7 @@ of both warms up, so what is timed is a server that has seen its prompts. The la
 import argparse
 import asyncio
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -55,7 +56,10 @@ def over_http(arguments: argparse.Namespace, prompts: list[str]) -> float:
     """Requests a second through a server process; the first round warms up."""
     command = [sys.executable, "-m", "handful.cli", "serve", "--port", "0"]
     command += ["--model", f"bench={folder_of(arguments.model)}", "--precision", arguments.precision]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    computed = {**os.environ, "HANDFUL_RESPONSE_CACHE_MB": "0"}  # or the rounds after the first would be remembered
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=computed
+    ) as process:
         url = address(process)
         try:
             seconds = [asyncio.run(ask_all(url, prompts)) for _ in range(arguments.rounds + 1)]

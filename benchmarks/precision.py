@@ -79,7 +79,7 @@ def main() -> None:
     answers = {name: answer(arguments.model, name, sets) for name in wanted}
     found = {name: compare(given, answers["float32"], truth) for name, given in answers.items()}
     report = {
-        "benchmark": "precision",
+        "workload": "precision",
         "model": arguments.model,
         "kept_in_bfloat16": sorted(frozenset(LINEAR_KINDS) - formats.INT8_KINDS),
         "reviews": len(truth),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import charts
-from report_tables import against, limits, peers, plain, where
+from report_tables import against, formats, limits, peers, plain, where
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -69,7 +69,10 @@ def section(name: str, found: dict[str, Any]) -> str:
         return "\n".join([*head, *shown, *peers(found)])
     if found["workload"] == "roofline":
         return "\n".join(["## What the machine allows", "", where(name, found), "", *limits(found)])
-    head = [f"## {found['workload']}: {found['model']}, {found['precision']}", "", where(name, found), ""]
+    if found["workload"] == "precision":
+        return "\n".join([f"## Lower precisions: {found['model']}", "", where(name, found), "", *formats(found)])
+    about = ", ".join(found[key] for key in ("model", "precision") if key in found)
+    head = [f"## {found['workload']}: {about}", "", where(name, found), ""]
     return "\n".join(head + (against(found) if "times_faster_than" in found else plain(found)))
 
 

@@ -44,6 +44,25 @@ def peers(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def formats(found: dict[str, Any]) -> list[str]:
+    """A run of precision.py: each number format beside float32, and whether the guard holds."""
+    left = ", ".join(found["kept_in_bfloat16"]) or "nothing"
+    lines = [
+        f"SST-2 dev, {found['reviews']} reviews, {found['shots']} shots, {found['example_sets']} example sets, beside",
+        "float32. The guard: mean KL divergence of the label probabilities at most 0.01, mean accuracy within one",
+        "point, label agreement at most 3 points below bfloat16's own. `auto` takes int8 only where that holds. Of",
+        f"int8's linears, these stay in bfloat16: {left}.",
+        "",
+    ]
+    heads = ["", "mean KL", "accuracy", "labels as float32", "greedy tokens as float32", "guard"]
+    rows = []
+    for name, figures in found["formats"].items():
+        shares = [f"{100 * figures[key]:.1f}%" for key in ("accuracy", "agreement", "greedy_tokens_equal")]
+        holds = {True: "holds", False: "fails", None: ""}[(found["guard"] or {}).get(name)]
+        rows.append([name, f"{figures['mean_kl']:.5f}", *shares, holds])
+    return lines + table(heads, rows)
+
+
 def _about(found: dict[str, Any], result: dict[str, Any]) -> str:
     tokens = f"Prompts of {result['prompt_tokens']} tokens, {result['shared_tokens']} of them shared"
     return f"{tokens}; medians of {found['rounds']} rounds."
