@@ -50,7 +50,7 @@ def formats(found: dict[str, Any]) -> list[str]:
     lines = [
         f"SST-2 dev, {found['reviews']} reviews, {found['shots']} shots, {found['example_sets']} example sets, beside",
         "float32. The guard: mean KL divergence of the label probabilities at most 0.01, mean accuracy within one",
-        "point, label agreement at most 3 points below bfloat16's own. `auto` takes int8 only where that holds. Of",
+        "point, label agreement at most 3 points below bfloat16's own. `auto` never takes int8 by itself. Of",
         f"int8's linears, these stay in bfloat16: {left}.",
         "",
     ]

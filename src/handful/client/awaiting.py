@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, overload
 import httpx
 
 import handful.client.calls as calls
-from handful.client import task_calls
+import handful.client.task_calls as task_calls
 from handful.client.async_driver import AsyncDriver
 from handful.client.async_remote import AsyncRemoteModel
 from handful.client.exchange import Failure, RetryPolicy

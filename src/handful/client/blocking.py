@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, overload
 import httpx
 
 import handful.client.calls as calls
-from handful.client import task_calls
+import handful.client.task_calls as task_calls
 from handful.client.blocking_driver import Driver
 from handful.client.exchange import Failure, RetryPolicy
 from handful.client.remote import RemoteModel

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.model.ops.native.library import AMX, AVX512, AVX512_BF16, library
+from handful.model.ops.native.loading import AMX, AVX512, AVX512_BF16, library
 
 Integers = NDArray[np.int64]
 

@@ -1,4 +1,4 @@
-// Which instruction sets the kernels may use on this processor (as bits; see library.py).
+// Which instruction sets the kernels may use on this processor (as bits; see loading.py).
 
 #include <cpuid.h>
 
@@ -45,5 +45,5 @@ HANDFUL_API int handful_features() {
   return found;
 }
 
-// Raised with every change of a function's arguments, here and in library.py: an older build is then not used.
+// Raised with every change of a function's arguments, here and in loading.py: an older build is then not used.
 HANDFUL_API int handful_interface() { return 4; }

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.library import AMX, AVX512, AVX512_VNNI, library
+from handful.model.ops.native.loading import AMX, AVX512, AVX512_VNNI, library
 from handful.model.ops.norm import Normalise
 
 PANEL = 32

@@ -7,8 +7,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.library import library
 from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights
+from handful.model.ops.native.loading import library
 from handful.model.ops.norm import Normalise
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.library import AVX512, library
+from handful.model.ops.native.loading import AVX512, library
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
