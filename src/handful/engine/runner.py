@@ -44,8 +44,8 @@ class Runner:
         """Run a step. Returns the batch (its works in row order) and the wanted rows, normed, `[M, hidden]`."""
         batch = build_batch(works, self.decoder.device)
         attention = self._attention_of(batch, self.memory, self.spec)
-        hidden = self.decoder.forward(batch.tokens, batch.positions, attention)
-        return batch, self.decoder.final_norm(hidden[batch.wanted])
+        hidden = self.decoder.forward(batch.tokens, batch.positions, attention, batch.wanted)
+        return batch, self.decoder.final_norm(hidden)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 # layer, q [N, H, D], k and v [N, Hkv, D] -> [N, H, D]. v may be strided. What attend keeps, it copies.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+Mixing = tuple[Rotation | None, Attend]  # of a step: the same for every layer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,19 +112,23 @@ class Decoder:
                 yield pack_layer(self.spec, weights)
                 continue
             layer, watched = watch_layer(self.spec, weights)
-            hidden = self._run_layer(number, layer, hidden, rotation, OneSequence(self.spec))
+            hidden = self._run_layer(number, layer, hidden, (rotation, OneSequence(self.spec)))
             largest = {kind: linear.largest for kind, linear in watched.items()}
             yield pack_layer(self.spec, weights, int8.kinds, largest)
 
-    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None) -> Tensor:
         """Hidden states before the final norm. tokens and positions `[N]` int64 -> `[N, d]`.
 
-        `positions` count from 0 within each token's own request and stay below `spec.context_length`.
+        `positions` count from 0 within each token's own request and stay below `spec.context_length`. Where only the
+        rows `wanted` `[M]` are asked for, the answer is `[M, d]`, and the last layer goes no further with the others
+        than to their keys and values.
         """
         hidden = self._embed(tokens, positions)
         rotation = self._rotation(positions)
+        last = len(self._layers) - 1
         for number, layer in enumerate(self._layers):
-            hidden = self._run_layer(number, layer, hidden, rotation, attend)
+            rows = wanted if number == last else None
+            hidden = self._run_layer(number, layer, hidden, (rotation, attend), rows)
         return hidden
 
     def final_norm(self, hidden: Tensor) -> Tensor:
@@ -150,17 +155,21 @@ class Decoder:
             return None
         return rotation_at(positions, self._frequencies, self._rotary_factor, self.spec.head_dim, self.dtype)
 
-    def _run_layer(self, number: int, layer: Layer, x: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
-        """x `[N, d]` -> `[N, d]`: attention and MLP, each added to the residual stream."""
-        attended = self._attention(number, layer, x, rotation, attend)
+    def _run_layer(self, number: int, layer: Layer, x: Tensor, how: Mixing, rows: Tensor | None = None) -> Tensor:
+        """x `[N, d]` -> `[N, d]`, or of `rows` `[M]` only: attention and MLP, each added to the residual stream."""
+        mixed = self._mix(number, layer, x, how)
+        if rows is not None:
+            mixed, x = mixed[rows], x[rows]
+        attended = layer.attention_out(mixed, x)
         if layer.attention_norm is not None:
             attended = layer.attention_norm(attended)
         source = attended if self.spec.residual == "sequential" else x
         out = layer.mlp_down(layer.mlp_up(source), attended)
         return out if layer.mlp_norm is None else layer.mlp_norm(out)
 
-    def _attention(self, number: int, layer: Layer, x: Tensor, rotation: Rotation | None, attend: Attend) -> Tensor:
-        """x + attention(x), `[N, d]`."""
+    def _mix(self, number: int, layer: Layer, x: Tensor, how: Mixing) -> Tensor:
+        """What each row of x `[N, d]` gathers from the others: `[N, H D]`."""
+        rotation, attend = how
         heads, kv_heads = self.spec.num_heads, self.spec.num_kv_heads
         qkv = layer.qkv(x).view(-1, heads + 2 * kv_heads, self.spec.head_dim)  # [N, H + 2 Hkv, D]
         qk, v = qkv[:, : heads + kv_heads], qkv[:, heads + kv_heads :]
@@ -168,7 +177,7 @@ class Decoder:
             qk = torch.cat((layer.q_norm(qk[:, :heads]), layer.k_norm(qk[:, heads:])), 1)
         if rotation is not None:
             qk = rotate_in_place(qk, rotation)
-        return layer.attention_out(attend(number, qk[:, :heads], qk[:, heads:], v).flatten(1), x)
+        return attend(number, qk[:, :heads], qk[:, heads:], v).flatten(1)
 
 
 def _read_ends(reader: TensorReader) -> Ends:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from handful.model.calibration import OneSequence
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
@@ -116,3 +117,14 @@ def test_forward_leaves_its_inputs_as_they_were() -> None:
     with torch.inference_mode():
         decoder.logits(decoder.final_norm(hidden))
     assert torch.equal(hidden, before)
+
+
+@pytest.mark.parametrize("rows", [[5], [0, 3, 7], []])
+@pytest.mark.parametrize("variant", FAMILIES)
+def test_rows_that_are_asked_for_are_those_of_the_whole(variant: str, rows: list[int]) -> None:
+    decoder, tokens, wanted = decoder_of(variant), random_tokens(8), torch.tensor(rows, dtype=torch.int64)
+    positions, attend = torch.arange(8), OneSequence(decoder.spec)
+    with torch.inference_mode():
+        whole = decoder.forward(tokens, positions, attend)
+        found = decoder.forward(tokens, positions, attend, wanted)
+    assert torch.allclose(found, whole[wanted], atol=1e-5)

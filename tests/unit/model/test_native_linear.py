@@ -7,7 +7,7 @@ from torch import Tensor
 
 from handful.model.ops import linear_int8
 from handful.model.ops.activation import activate
-from handful.model.ops.linear import NativeLinear, PlainLinear, can_tile, make_linear
+from handful.model.ops.linear import NativeLinear, PlainLinear, is_native_bfloat16, make_linear
 from handful.model.ops.linear_int8 import NativeInt8, PlainInt8, make_int8, pack, quantise_symmetric, smooth
 from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
 from handful.model.ops.native.panels import Columns, pack_panels, quantise_rows
@@ -21,9 +21,24 @@ needs_native = pytest.mark.skipif(
 needs_bytes = pytest.mark.skipif(
     not has_int8_products(torch.device("cpu")), reason="this processor has neither AVX512-VNNI nor AMX"
 )
-needs_tiles = pytest.mark.skipif(
-    not can_multiply(torch.bfloat16), reason="the native library isn't built here, or this processor has no AMX"
+needs_halves = pytest.mark.skipif(
+    not can_multiply(torch.bfloat16), reason="the native library isn't built here, or this processor has no AVX512-BF16"
 )
+
+
+class HalvesWithoutTiles(NativeLinear):
+    """The product of AVX-512 BF16 where AMX would be taken."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        activation: Activation | None = None,
+        gated: bool = False,
+        norm: Normalise | None = None,
+    ) -> None:
+        columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32), bias)
+        self._product = NativeProduct(pack_panels(weight, columns, activation, gated, norm), tiles=False)
 
 
 class WithoutTiles(NativeInt8):
@@ -46,6 +61,7 @@ KINDS = [
     pytest.param(WithoutTiles, marks=needs_native),
 ]
 Kind = type[PlainInt8] | type[NativeInt8] | type[WithoutTiles]
+HALVES = [NativeLinear, HalvesWithoutTiles]
 ROWS = [1, 2, 3, 4, 7, 8, 13, 14, 15, 29, 253, 300]
 ACTIVATIONS: list[Activation | None] = [None, "gelu", "gelu_tanh", "relu", "silu"]
 
@@ -260,38 +276,41 @@ def halves(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
     return random(*shape, seed=seed, scale=scale).bfloat16()
 
 
-@needs_tiles
+@needs_halves
+@pytest.mark.parametrize("kind", HALVES)
 @pytest.mark.parametrize("rows", ROWS)
 @pytest.mark.parametrize(("num_in", "num_out"), [(64, 32), (33, 50), (1, 1), (130, 98)])
 @pytest.mark.parametrize(("activation", "gated"), [(None, False), ("gelu_tanh", False), ("silu", True)])
-def test_the_product_of_tiles_is_the_float32_one_rounded_once(
-    rows: int, num_in: int, num_out: int, activation: Activation | None, gated: bool
+def test_the_product_of_halves_is_the_float32_one_rounded_once(
+    kind: type[NativeLinear], rows: int, num_in: int, num_out: int, activation: Activation | None, gated: bool
 ) -> None:
     if gated and num_out % 2:
         return
     weight, bias, x = halves(num_out, num_in, scale=0.2), halves(num_out, seed=1), halves(rows, num_in, seed=2)
     residual = halves(rows, num_out // 2 if gated else num_out, seed=3)
     wide = PlainLinear(weight.float(), bias.float(), activation, gated)(x.float(), residual.float())
-    found = NativeLinear(weight, bias, activation, gated)(x, residual)
+    found = kind(weight, bias, activation, gated)(x, residual)
     assert found.dtype == torch.bfloat16
     assert torch.allclose(found.float(), wide, atol=2e-3, rtol=2.0**-8)
 
 
-@needs_tiles
+@needs_halves
+@pytest.mark.parametrize("kind", HALVES)
 @pytest.mark.parametrize("norm", ["layer", "rms"])
-def test_the_norm_in_front_of_tiles_is_rounded_once(norm: Norm) -> None:
+def test_the_norm_in_front_of_halves_is_rounded_once(kind: type[NativeLinear], norm: Norm) -> None:
     weight, x = halves(40, 70, scale=0.2), halves(11, 70, seed=1, scale=3.0) + 1.0
     shift = halves(70, seed=3) if norm == "layer" else None
     made = Normalise(norm, 1e-5, 70, halves(70, seed=2), shift)
     wanted = PlainLinear(weight.float())(made(x).float())
-    assert torch.allclose(NativeLinear(weight, norm=made)(x).float(), wanted, atol=2e-2, rtol=2.0**-7)
+    assert torch.allclose(kind(weight, norm=made)(x).float(), wanted, atol=2e-2, rtol=2.0**-7)
 
 
-@needs_tiles
+@needs_halves
+@pytest.mark.parametrize("kind", HALVES)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_row_of_tiles_does_not_depend_on_the_others(threads: int) -> None:
+def test_a_row_of_halves_does_not_depend_on_the_others(kind: type[NativeLinear], threads: int) -> None:
     torch.set_num_threads(threads)
-    linear, x = NativeLinear(halves(97, 1600, scale=0.2), halves(97, seed=1), "gelu_tanh"), halves(600, 1600, seed=2)
+    linear, x = kind(halves(97, 1600, scale=0.2), halves(97, seed=1), "gelu_tanh"), halves(600, 1600, seed=2)
     x[13, 5] = torch.nan
     together = linear(x)
     assert together[13].isnan().all()
@@ -299,24 +318,26 @@ def test_a_row_of_tiles_does_not_depend_on_the_others(threads: int) -> None:
         assert torch.equal(linear(x[start:stop]), together[start:stop])
 
 
-@needs_tiles
+@needs_halves
+@pytest.mark.parametrize("kind", HALVES)
 @pytest.mark.parametrize("rows", [1, 40, 700])
-def test_very_deep_products_are_whole(rows: int) -> None:
+def test_very_deep_products_are_whole(kind: type[NativeLinear], rows: int) -> None:
     weight, x = halves(70, 7000, scale=0.1), halves(rows, 7000, seed=1)
     wide = PlainLinear(weight.float())(x.float())
-    assert torch.allclose(NativeLinear(weight)(x).float(), wide, atol=1e-2, rtol=2.0**-8)
+    assert torch.allclose(kind(weight)(x).float(), wide, atol=1e-2, rtol=2.0**-8)
     whole_weight, whole_x = whole(70, 7000, seed=1), whole(rows, 7000, seed=2)
     assert torch.equal(NativeInt8(whole_weight)(whole_x), (whole_x.double() @ whole_weight.double().t()).float())
 
 
-@needs_tiles
-def test_bfloat16_takes_tiles_and_float32_never_does() -> None:
+@needs_halves
+def test_bfloat16_takes_the_native_product_and_float32_never_does() -> None:
     assert isinstance(make_linear(halves(33, 48)), NativeLinear)
-    assert not can_tile(random(33, 48))
+    assert not is_native_bfloat16(random(33, 48))
 
 
-@needs_tiles
-def test_results_may_be_wider_than_the_rows() -> None:
+@needs_halves
+@pytest.mark.parametrize("kind", HALVES)
+def test_results_may_be_wider_than_the_rows(kind: type[NativeLinear]) -> None:
     weight, x = halves(50, 70), halves(20, 70, seed=1)
     columns = Columns(torch.ones(50), torch.zeros(50, dtype=torch.int32), None)
     product = NativeProduct(pack_panels(weight, columns, None, False, None))

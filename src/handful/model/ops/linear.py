@@ -4,9 +4,9 @@
     gated: y = residual + activation(g) * u, where [g, u] = norm(x) W^T + b
 
 `make_linear` is the seam for kernels: weights are packed once, at load. In bfloat16 the native product runs where there
-is AMX. Elsewhere oneDNN's packed product does: it is faster than `F.linear` at every batch size that was measured, 1 to
-1024 rows, in bfloat16 and float32 (docs/log.md); a private operator of torch, so its absence is handled. int8 lives in
-linear_int8.py.
+is AMX or AVX-512 BF16. Elsewhere, and in float32, oneDNN's packed product does: it is faster than `F.linear` at every
+batch size that was measured, 1 to 1024 rows (docs/log.md); a private operator of torch, so its absence is handled. int8
+lives in linear_int8.py.
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class PackedLinear:
 
 
 class NativeLinear:
-    """The native product in bfloat16 on AMX: norm before, everything behind it fused, sums finished in float32."""
+    """The native product in bfloat16: norm before, everything behind it fused, sums finished in float32."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class NativeLinear:
         return self._product.linear(x, dtype=torch.float32)
 
 
-def can_tile(weight: Tensor) -> bool:
+def is_native_bfloat16(weight: Tensor) -> bool:
     """Whether the native product in bfloat16 takes this weight here."""
     fits = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and weight.shape[1] <= MAX_DEPTH
     return fits and can_multiply(weight.dtype)
@@ -140,7 +140,7 @@ def make_linear(
     """
     if gated and activation is None:
         raise ValueError("a gate needs an activation")
-    kind = NativeLinear if can_tile(weight) else PackedLinear if can_pack(weight) else PlainLinear
+    kind = NativeLinear if is_native_bfloat16(weight) else PackedLinear if can_pack(weight) else PlainLinear
     return kind(weight, bias, activation, gated, norm)
 
 

@@ -4,15 +4,14 @@
 
 #include "handful.h"
 
-// Below this, tiles of 16 rows would be mostly empty. The sums of bytes are exact, so both products give the same bits.
+// Below this, tiles of 16 rows would be mostly empty. The sums of bytes are exact, so both products give the same bits;
+// in bfloat16 they would not, so there the number of rows decides nothing.
 constexpr int64_t kLeastRowsOfTiles = 12;
 
 HANDFUL_API void handful_linear(const handful::Layer* layer, const handful::LinearCall* call) {
   using namespace handful;
   if (call->rows == 0) return;
-  if (layer->type == kBFloat16 || (call->tiles && call->rows >= kLeastRowsOfTiles)) {
-    multiply_amx(*layer, *call);
-  } else {
-    multiply_vnni(*layer, *call);
-  }
+  if (call->tiles && (layer->type == kBFloat16 || call->rows >= kLeastRowsOfTiles)) return multiply_amx(*layer, *call);
+  if (layer->type == kBFloat16) return multiply_bf16(*layer, *call);
+  multiply_vnni(*layer, *call);
 }

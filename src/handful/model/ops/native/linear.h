@@ -66,6 +66,7 @@ void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int
 float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step);
 
 void multiply_vnni(const Layer& layer, const LinearCall& call);
+void multiply_bf16(const Layer& layer, const LinearCall& call);
 void multiply_amx(const Layer& layer, const LinearCall& call);
 
 }  // namespace handful

@@ -1,7 +1,7 @@
 """The native products behind checked Python: activations in, finished results out.
 
-int8 runs on AMX or AVX-512 VNNI, bfloat16 on AMX. Dtypes, shapes and contiguity are checked before a pointer leaves
-Python: a wrong tensor is an error of this program (ValueError), never a read beyond it.
+int8 runs on AMX or AVX-512 VNNI, bfloat16 on AMX or AVX-512 BF16. Dtypes, shapes and contiguity are checked before a
+pointer leaves Python: a wrong tensor is an error of this program (ValueError), never a read beyond it.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.loading import AMX, AVX512, AVX512_VNNI, library
+from handful.model.ops.native.loading import AMX, AVX512, AVX512_BF16, AVX512_VNNI, library
 from handful.model.ops.norm import Normalise
 
 PANEL = 32
@@ -69,7 +69,7 @@ class PackedWeights:
 
 
 class NativeProduct:
-    """A packed layer that was checked once, and its product. `tiles=False` keeps to VNNI."""
+    """A packed layer that was checked once, and its product. `tiles=False` keeps to AVX-512."""
 
     def __init__(self, weights: PackedWeights, *, tiles: bool = True) -> None:
         check(weights)
@@ -140,7 +140,7 @@ class NativeProduct:
 def can_multiply(dtype: torch.dtype) -> bool:
     """Whether the native product with weights of this type runs here: int8 or bfloat16."""
     found = library()
-    needed = {torch.int8: AVX512 | AVX512_VNNI, torch.bfloat16: AMX}
+    needed = {torch.int8: AVX512 | AVX512_VNNI, torch.bfloat16: AVX512 | AVX512_BF16}
     return found is not None and dtype in needed and found.has(needed[dtype])
 
 

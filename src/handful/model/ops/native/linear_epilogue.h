@@ -85,13 +85,19 @@ struct RoundByProcessor {
   }
 };
 
+// 16 results to byte `offset`; those that aren't real are not written.
+template <class Round>
+HANDFUL_AVX512 inline void put_real(__m512 x, const Output& to, int64_t offset, __mmask16 real) {
+  if (to.residual != nullptr) x = _mm512_add_ps(x, load16(to.residual + offset, real, to.type));
+  Round::store(to.out + offset, x, real, to.type);
+}
+
 // 16 results to `at` (an index into the whole of the output); `left` columns are real, the rest is not written.
 template <class Round>
 HANDFUL_AVX512 inline void put16(__m512 x, const Output& to, int64_t at, int64_t left) {
-  const __mmask16 real = first16(left);
   const int64_t offset = at * type_bytes(to.type);
-  if (to.residual != nullptr) x = _mm512_add_ps(x, load16(to.residual + offset, real, to.type));
-  Round::store(to.out + offset, x, real, to.type);
+  if (left >= 16) put_real<Round>(x, to, offset, 0xffff);  // a constant, so the store is a plain one
+  else put_real<Round>(x, to, offset, first16(left));
 }
 
 // 16 sums of a row of a panel, with their scale and bias: whole numbers of an int8 product, or those of bfloat16.
