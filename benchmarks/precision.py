@@ -9,8 +9,7 @@ is compared.
 
 The last line printed is one JSON document: mean KL divergence from float32, accuracy, agreement of the chosen label
 with float32's, share of equal greedy tokens, and whether the guard holds: KL at most 0.01, accuracy within one point of
-float32's, agreement at most 3 points below bfloat16's own. `--keep KIND ...` says
-which kinds of linears are left out of int8, instead of those that handful leaves out itself.
+float32's, agreement at most 3 points below bfloat16's own. `linears_in_int8` says how many of each kind are quantised.
 """
 
 import argparse
@@ -27,8 +26,6 @@ import torch
 from numpy.typing import NDArray
 
 from handful.local import LocalModel, load
-from handful.model import precision as formats
-from handful.model.layers import LINEAR_KINDS
 from handful.types import GenerationParameters, Precision
 from workload import prompts as make_prompts
 
@@ -41,10 +38,11 @@ Rows = list[tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One format's: log-probabilities of the labels `[sets, reviews, 2]`, greedy texts, seconds of each."""
+    """One format's: log-probabilities of the labels `[sets, reviews, 2]`, greedy texts, what is in int8, seconds."""
 
     logprobs: NDArray[np.float64]
     texts: list[str]
+    int8: str
     label_s: float
     greedy_s: float
 
@@ -66,8 +64,6 @@ class Figures:
 def main() -> None:
     """Run every format and print the comparison."""
     arguments = parse()
-    if arguments.keep is not None:
-        formats.INT8_KINDS = frozenset(LINEAR_KINDS) - frozenset(arguments.keep)
     sets: list[list[str]] = []
     truth = np.zeros(0)
     if arguments.data is not None:
@@ -81,7 +77,7 @@ def main() -> None:
     report = {
         "workload": "precision",
         "model": arguments.model,
-        "kept_in_bfloat16": sorted(frozenset(LINEAR_KINDS) - formats.INT8_KINDS),
+        "linears_in_int8": {name: given.int8 for name, given in answers.items() if given.int8},
         "reviews": len(truth),
         "shots": arguments.shots,
         "example_sets": len(sets),
@@ -99,7 +95,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default="default")
     parser.add_argument("--data", type=Path, help="folder with sst2.train.txt and sst2.dev.txt")
     parser.add_argument("--precision", nargs="+", default=["bfloat16", "int8"], choices=["bfloat16", "int8"])
-    parser.add_argument("--keep", nargs="*", choices=LINEAR_KINDS, help="kinds left out of int8")
     parser.add_argument("--reviews", type=int, default=872)
     parser.add_argument("--shots", type=int, default=8)
     parser.add_argument("--sets", type=int, default=3)
@@ -134,9 +129,10 @@ def answer(name: str, precision: Precision, sets: Sequence[Sequence[str]]) -> An
     texts = [a.completions[0].text for a in model.generate(make_prompts(NUM_GREEDY_PROMPTS), parameters)]
     greedy_s = time.perf_counter() - start
     tokens = [" ".join(map(str, model.tokenizer.encode(text))) for text in texts]
+    int8 = model.info.details.get("int8", "")
     model.close()
     print(f"{precision}: labels {label_s:.1f} s, greedy {greedy_s:.1f} s", flush=True)
-    return Answers(np.array(scored), tokens, round(label_s, 2), round(greedy_s, 2))
+    return Answers(np.array(scored), tokens, int8, round(label_s, 2), round(greedy_s, 2))
 
 
 def compare(given: Answers, oracle: Answers, truth: NDArray[np.float64]) -> Figures:

@@ -46,12 +46,12 @@ def peers(found: dict[str, Any]) -> list[str]:
 
 def formats(found: dict[str, Any]) -> list[str]:
     """A run of precision.py: each number format beside float32, and whether the guard holds."""
-    left = ", ".join(found["kept_in_bfloat16"]) or "nothing"
+    int8 = "; ".join(f"{name}: {kinds}" for name, kinds in found["linears_in_int8"].items())
     lines = [
         f"SST-2 dev, {found['reviews']} reviews, {found['shots']} shots, {found['example_sets']} example sets, beside",
         "float32. The guard: mean KL divergence of the label probabilities at most 0.01, mean accuracy within one",
-        "point, label agreement at most 3 points below bfloat16's own. `auto` never takes int8 by itself. Of",
-        f"int8's linears, these stay in bfloat16: {left}.",
+        "point, label agreement at most 3 points below bfloat16's own. In int8 are, of the linears of all",
+        f"layers, {int8}; the others stay in bfloat16, and so do prefixes.",
         "",
     ]
     heads = ["", "mean KL", "accuracy", "labels as float32", "greedy tokens as float32", "guard"]

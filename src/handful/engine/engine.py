@@ -16,7 +16,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-from handful.engine.batch import Batch
 from handful.engine.events import Completed, End, Event, Failed, TokenDrawn, Warmed
 from handful.engine.readout import Readout
 from handful.engine.request import Generate, Request, Work
@@ -46,8 +45,11 @@ class Stats:
 class StepRunner(Protocol):
     """What the engine needs of a model: `Runner` over handful's decoder, or another that runs a step."""
 
-    def run(self, works: Sequence[Work]) -> tuple[Batch, Tensor]:
-        """Run a step: the batch (its works in row order) and the wanted rows, ready for `logits`, `[M, hidden]`."""
+    def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:
+        """Run a step: its works in the order of their rows, and the wanted rows, ready for `logits`, `[M, hidden]`.
+
+        A work may come back in several pieces, one after the other.
+        """
         ...
 
     def logits(self, rows: Tensor) -> Tensor:
@@ -82,7 +84,7 @@ class Engine:
         if not works:
             return events + self._end_warmed() + self._give_up_if_stuck()
         try:
-            batch, rows = self.runner.run(works)
+            ordered, rows = self.runner.run(works)
         except Exception:
             log.exception("a step failed; its requests are answered with an error")
             self.stats.num_failed_steps_in_a_row += 1
@@ -92,7 +94,7 @@ class Engine:
         self.stats.num_steps += 1
         self.stats.num_run_tokens += sum(work.count for work in works)
         self.scheduler.advance(works)
-        return events + self._apply(batch, rows)
+        return events + self._apply(ordered, rows)
 
     def abort(self, request: Request) -> Event | None:
         """The caller left: free what the request holds. None when it had ended already."""
@@ -112,8 +114,8 @@ class Engine:
         """Recount who owns every token slot; RuntimeError when something is wrong."""
         self.scheduler.cache.check_integrity(self.scheduler.leases())
 
-    def _apply(self, batch: Batch, rows: Tensor) -> list[Event]:
-        read = self.readout.read(batch.works, rows)
+    def _apply(self, works: Sequence[Work], rows: Tensor) -> list[Event]:
+        read = self.readout.read(works, rows)
         events = read.events
         for request, sampled in read.drawn:
             events += self._extend(request, sampled)

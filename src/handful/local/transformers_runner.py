@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handful.engine.batch import Batch
 from handful.engine.request import Embed, Request, ScoreLabels, Warm, Work
 from handful.engine.scheduler import Limits, Scheduler
 from handful.engine.segments import PUBLIC, Salt, SegmentCache
@@ -86,7 +85,7 @@ class TransformersRunner:
         return rows.to(torch.float32, copy=True)
 
     @torch.inference_mode()
-    def run(self, works: Sequence[Work]) -> tuple[Batch, Tensor]:
+    def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:
         """Run a step of one work. Returns the wanted rows: logits `[M, V]`, or a hidden state `[1, hidden]`."""
         (work,) = works
         request = work.request
@@ -98,8 +97,7 @@ class TransformersRunner:
             rows = self._prefill(request)
         else:
             rows = self._decode(request)
-        empty = torch.zeros(0, dtype=torch.int64)
-        return Batch(tuple(works), empty, empty, empty, empty, (), ()), rows
+        return works, rows
 
     def _forward(self, tokens: Sequence[int], held: Held, keep: int) -> tuple[Tensor, Held]:
         """Run tokens behind a cache; logits of the last `keep` of them `[keep, V]`, and the grown cache."""

@@ -1,17 +1,12 @@
-"""What int8 needs to know of a model before its weights are quantised: how large each input channel of a product gets.
+"""A short text to run through a model's layers while they are loaded, and the attention for it.
 
-A few channels of the normed activations are many times larger than the rest, and one scale a row has to span them
-all. `smooth` in ops/linear_int8.py evens them out exactly, by moving a factor of each channel from the norm in front of
-a product into the product's weights (SmoothQuant, arXiv 2211.10438). Which channels are large belongs to the model, not
-to the text, so one short text is run through the layers while they are loaded. Deterministic on one machine.
+What int8 has to know of a model (quantising.py) belongs to the model, not to the text, so one text serves for all.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handful.model.ops.linear import Linear
-from handful.model.ops.norm import Normalise
 from handful.model.spec import ModelSpec
 
 TEXT = """Say whether each message is a question, a complaint or praise.
@@ -29,20 +24,6 @@ In 1969 two people walked on the Moon. Water boils at 100 °C at sea level; at 3
 def area(width, height): return width * height
 She opened the door, looked at the rain and went back to her book. "Tomorrow," she said, "or the day after."
 """
-
-
-class Watched:
-    """A linear layer that remembers the largest magnitude of each channel of its normed input, `[in]` float32."""
-
-    def __init__(self, linear: Linear, norm: Normalise | None) -> None:
-        self._linear, self._norm = linear, norm
-        self.largest = torch.zeros(0)
-
-    def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
-        normed = x if self._norm is None else self._norm(x)
-        later = normed[1:] if len(normed) > 1 else normed  # the first token is an outlier of its own in most models
-        self.largest = later.abs().amax(dim=0).float()
-        return self._linear(normed, residual)
 
 
 class OneSequence:

@@ -6,7 +6,8 @@ and batches are the caller's affair. Run it under `torch.inference_mode()`.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,25 +17,19 @@ from torch import Tensor
 
 from handful.model.calibration import OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
-from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights, watch_layer
+from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights
 from handful.model.ops.linear import Linear, make_head, make_linear
 from handful.model.ops.norm import Normalise
 from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate_in_place, rotation_at
+from handful.model.quantising import Quantised, Watch, quantise_layer
 from handful.model.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
 
 # layer, q [N, H, D], k and v [N, Hkv, D] -> [N, H, D]. v may be strided. What attend keeps, it copies.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+Layers = tuple[list[Layer], list[Layer], tuple[frozenset[LinearKind], ...]]  # exact, fast, what is quantised of each
 Mixing = tuple[Rotation | None, Attend]  # of a step: the same for every layer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Int8:
-    """Which kinds of linears are quantised; tokens `[T]` of any text, by which the quantising is measured."""
-
-    kinds: frozenset[LinearKind]
-    calibration: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,18 +52,17 @@ class Decoder:
         reader: TensorReader,
         dtype: torch.dtype,
         device: torch.device,
-        int8: Int8 | None = None,
+        calibration: Tensor | None = None,
     ) -> None:
         self.spec = reader.spec
         self.dtype, self.device = dtype, device
         self.num_parameters = reader.num_parameters
-        self._int8 = int8
         self._ends = _read_ends(reader)
         self._frequencies, self._rotary_factor = None, 1.0
         if self.spec.rotary is not None:
             frequencies, self._rotary_factor = inverse_frequencies(self.spec.rotary)
             self._frequencies = frequencies.to(device)
-        self._layers = list(self._read_layers(reader))
+        self._exact, self._fast, self.quantised = self._read_layers(reader, calibration)
 
     @classmethod
     def load(
@@ -77,9 +71,12 @@ class Decoder:
         checkpoint: TensorFile,
         precision: torch.dtype,
         device: torch.device,
-        int8: Int8 | None = None,
+        calibration: Tensor | None = None,
     ) -> Self:
-        """Read, check and pack the weights; `int8` says which linears are quantised, if any.
+        """Read, check and pack the weights.
+
+        With `calibration`, the tokens `[T]` of any text, linears are quantised besides, those that stay near enough to
+        themselves on this text (`quantised`: of each layer). `forward` then runs them unless it is told to be exact.
 
         Raises CheckpointError that names the tensor where one is missing, has another shape than `spec` says or holds
         something other than floating-point numbers; shapes are checked before anything is read.
@@ -89,44 +86,64 @@ class Decoder:
             shown = ", ".join(reader.unread[:3])
             _log.warning("%d tensors of the checkpoint are not part of the model: %s", len(reader.unread), shown)
         with torch.inference_mode():
-            return cls(reader, precision, device, int8)
+            return cls(reader, precision, device, calibration)
+
+    @property
+    def has_two_formats(self) -> bool:
+        """Whether there are quantised linears beside the exact ones."""
+        return self._fast is not self._exact
+
+    def exact_only(self) -> Self:
+        """The same weights without the quantised linears."""
+        found = copy(self)
+        found._fast, found.quantised = self._exact, ()
+        return found
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of all parameters in the dtype they run in (a tied head that is packed takes its size once more)."""
-        kinds = self._int8.kinds if self._int8 is not None else ()
-        num_int8 = sum(num_weights(self.spec, kind) for kind in kinds)
-        return self.num_parameters * self.dtype.itemsize - num_int8 * (self.dtype.itemsize - 1)
+        num_int8 = sum(num_weights(self.spec, kind) for kinds in self.quantised for kind in kinds)
+        return self.num_parameters * self.dtype.itemsize + num_int8
 
-    def _read_layers(self, reader: TensorReader) -> Iterator[Layer]:
-        """The packed layers. For int8 each is first run on the calibration tokens, behind those before it."""
-        int8 = self._int8
-        hidden, rotation = torch.zeros(0), None
-        if int8 is not None:
-            tokens = int8.calibration[: self.spec.context_length].to(self.device)
-            positions = torch.arange(len(tokens), device=self.device)
-            hidden, rotation = self._embed(tokens, positions), self._rotation(positions)
+    def _read_layers(self, reader: TensorReader, calibration: Tensor | None) -> Layers:
+        """The packed layers, the quantised ones (or the same again), and what is quantised in each.
+
+        What a layer's linears are quantised by is what they get behind the exact layers before it.
+        """
+        exact: list[Layer] = []
+        if calibration is None:
+            exact += (pack_layer(self.spec, read_weights(reader, n)) for n in range(self.spec.num_layers))
+            return exact, exact, ()
+        quantised: list[Quantised] = []
+        tokens = calibration[: self.spec.context_length].to(self.device)
+        positions = torch.arange(len(tokens), device=self.device)
+        hidden, how = self._embed(tokens, positions), (self._rotation(positions), OneSequence(self.spec))
         for number in range(self.spec.num_layers):
-            weights = read_weights(reader, number)
-            if int8 is None:
-                yield pack_layer(self.spec, weights)
-                continue
-            layer, watched = watch_layer(self.spec, weights)
-            hidden = self._run_layer(number, layer, hidden, (rotation, OneSequence(self.spec)))
-            largest = {kind: linear.largest for kind, linear in watched.items()}
-            yield pack_layer(self.spec, weights, int8.kinds, largest)
+            weights, watch = read_weights(reader, number), Watch()
+            exact.append(pack_layer(self.spec, weights))
+            hidden = self._run_layer(number, watch.over(exact[-1]), hidden, how)
+            quantised.append(quantise_layer(self.spec, weights, exact[-1], watch.inputs))
+        return exact, [one.layer for one in quantised], tuple(one.kinds for one in quantised)
 
-    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        wanted: Tensor | None = None,
+        *,
+        is_exact: bool = False,
+    ) -> Tensor:
         """Hidden states before the final norm. tokens and positions `[N]` int64 -> `[N, d]`.
 
         `positions` count from 0 within each token's own request and stay below `spec.context_length`. Where only the
         rows `wanted` `[M]` are asked for, the answer is `[M, d]`, and the last layer goes no further with the others
-        than to their keys and values.
+        than to their keys and values. `is_exact` keeps to the model's dtype where linears are quantised.
         """
         hidden = self._embed(tokens, positions)
         rotation = self._rotation(positions)
-        last = len(self._layers) - 1
-        for number, layer in enumerate(self._layers):
+        last = self.spec.num_layers - 1
+        for number, layer in enumerate(self._exact if is_exact else self._fast):
             rows = wanted if number == last else None
             hidden = self._run_layer(number, layer, hidden, (rotation, attend), rows)
         return hidden

@@ -1,19 +1,17 @@
 """One layer's weights, packed for the products they are used in, and how they are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from handful.model.calibration import Watched
 from handful.model.families_tensors import TensorReader
 from handful.model.ops.linear import Linear, make_linear
-from handful.model.ops.linear_int8 import make_int8
 from handful.model.ops.norm import Normalise
 from handful.model.spec import ModelSpec
 
-# The linears of a layer; those that are named run in int8, the others in the model's dtype.
+# The linears of a layer.
 LinearKind = Literal["qkv", "attention_out", "mlp_up", "mlp_down"]
 LINEAR_KINDS: tuple[LinearKind, ...] = get_args(LinearKind)
 
@@ -80,7 +78,7 @@ def assemble(spec: ModelSpec, weights: LayerWeights, make: MakeLinear) -> Layer:
     parts = weights.linears
     return Layer(
         qkv=make("qkv", *parts["qkv"], norm=weights.attention_norm if first else None),
-        attention_out=make("attention_out", *parts["attention_out"]),
+        attention_out=make("attention_out", *parts["attention_out"], norm=None),
         mlp_up=make(
             "mlp_up",
             *parts["mlp_up"],
@@ -88,7 +86,7 @@ def assemble(spec: ModelSpec, weights: LayerWeights, make: MakeLinear) -> Layer:
             gated=spec.gated_mlp,
             norm=weights.mlp_norm if first else None,
         ),
-        mlp_down=make("mlp_down", *parts["mlp_down"]),
+        mlp_down=make("mlp_down", *parts["mlp_down"], norm=None),
         attention_norm=None if first else weights.attention_norm,
         mlp_norm=None if first else weights.mlp_norm,
         q_norm=weights.q_norm,
@@ -96,37 +94,17 @@ def assemble(spec: ModelSpec, weights: LayerWeights, make: MakeLinear) -> Layer:
     )
 
 
-def pack_layer(
-    spec: ModelSpec,
-    weights: LayerWeights,
-    int8: frozenset[LinearKind] = frozenset(),
-    largest: Mapping[LinearKind, Tensor] | None = None,
-) -> Layer:
-    """The layer with its weights packed. `largest`: magnitudes of input channels, by which int8 is smoothed."""
+def pack_layer(spec: ModelSpec, weights: LayerWeights) -> Layer:
+    """The layer with its weights packed, in their own dtype."""
 
-    def make(kind: LinearKind, weight: Tensor, bias: Tensor | None, **how: Any) -> Linear:
-        if kind not in int8:
-            return make_linear(weight, bias, **how)
-        return make_int8(weight, bias, **how, largest=None if largest is None else largest[kind])
+    def make(kind: LinearKind, weight: Tensor, bias: Tensor | None, **how: Any) -> Linear:  # noqa: ARG001
+        return make_linear(weight, bias, **how)
 
     return assemble(spec, weights, make)
 
 
-def watch_layer(spec: ModelSpec, weights: LayerWeights) -> tuple[Layer, dict[LinearKind, Watched]]:
-    """The layer in its own dtype, with linears that remember how large their inputs get."""
-    watched: dict[LinearKind, Watched] = {}
-
-    def make(
-        kind: LinearKind, weight: Tensor, bias: Tensor | None, *, norm: Normalise | None = None, **how: Any
-    ) -> Linear:
-        watched[kind] = Watched(make_linear(weight, bias, **how), norm)
-        return watched[kind]
-
-    return assemble(spec, weights, make), watched
-
-
 def num_weights(spec: ModelSpec, kind: LinearKind) -> int:
-    """Weights (without biases) of this kind of linear in all layers."""
+    """Weights (without biases) of this kind of linear in one layer."""
     queries, hidden, middle = spec.qkv_sizes[0], spec.hidden_size, spec.intermediate_size
     sizes = {
         "qkv": sum(spec.qkv_sizes) * hidden,
@@ -134,7 +112,7 @@ def num_weights(spec: ModelSpec, kind: LinearKind) -> int:
         "mlp_up": hidden * middle * (2 if spec.gated_mlp else 1),
         "mlp_down": middle * hidden,
     }
-    return sizes[kind] * spec.num_layers
+    return sizes[kind]
 
 
 def _read_norm(reader: TensorReader, layer: int, stem: str) -> Normalise:

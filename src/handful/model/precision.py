@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import torch
 
 from handful.errors import InvalidParameterError
-from handful.model.layers import LINEAR_KINDS, LinearKind
 from handful.types import Device, Precision
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# What `int8` means: which linears of every layer are quantised. mlp_down stays in the model's dtype: with it the guard
-# of benchmarks/precision.py doesn't hold safely (docs/log.md).
-INT8_KINDS: frozenset[LinearKind] = frozenset(LINEAR_KINDS) - {"mlp_down"}
+# Below this hidden size a step is made of other things than products, and bytes save nothing.
+LEAST_INT8_WIDTH = 512
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -40,15 +38,10 @@ def _cpu_has(feature: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The number formats of a native model: `dtype` of everything but the kinds of linears in `int8`."""
+    """The number formats of a native model: its dtype, and whether there are int8 linears beside those of the dtype."""
 
     dtype: torch.dtype
-    int8: frozenset[LinearKind] = frozenset()
-
-    @property
-    def name(self) -> str:
-        """`float32`, `bfloat16`, `int8`."""
-        return "int8" if self.int8 else dtype_name(self.dtype)
+    int8: bool = False
 
 
 def has_int8_products(device: torch.device) -> bool:
@@ -57,17 +50,24 @@ def has_int8_products(device: torch.device) -> bool:
     return device.type == "cpu" and any(_cpu_has(feature) for feature in features)
 
 
-def resolve_numbers(precision: Precision, device: torch.device) -> Numbers:
-    """What a native model runs in. Raises InvalidParameterError for int8 where the processor can't."""
+def resolve_numbers(precision: Precision, device: torch.device, hidden_size: int) -> Numbers:
+    """What a native model runs in. `auto` is int8 beside bfloat16 where the processor has both and the model is wide.
+
+    Raises InvalidParameterError for int8 where the processor can't.
+    """
+    can_int8 = has_int8_products(device)
+    if precision == "auto":
+        dtype = resolve_precision("auto", device)
+        return Numbers(dtype, can_int8 and dtype == torch.bfloat16 and hidden_size >= LEAST_INT8_WIDTH)
     if precision != "int8":
         return Numbers(resolve_precision(precision, device))
-    if not has_int8_products(device):
+    if not can_int8:
         raise InvalidParameterError(
             "precision",
             f"is int8, which needs a processor with AVX512-VNNI or AMX; this model runs on {device.type} without them.",
             fix="Use auto.",
         )
-    return Numbers(resolve_precision("auto", device), INT8_KINDS)
+    return Numbers(resolve_precision("auto", device), int8=True)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:

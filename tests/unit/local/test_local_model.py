@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from handful.config import Settings
-from handful.engine.batch import Batch
+from handful.engine.engine import Engine
+from handful.engine.request import Work
+from handful.engine.runner import Runner
 from handful.errors import (
     BusyError,
     EngineError,
@@ -22,7 +24,8 @@ from handful.errors import (
     RequestTimeoutError,
 )
 from handful.local import LocalModel, load
-from handful.types import Generation, GenerationParameters, Prompt
+from handful.model.precision import has_int8_products
+from handful.types import Generation, GenerationParameters, Precision, Prompt
 from tests.unit.model.tiny_models import checkpoint
 
 GREEDY = GenerationParameters(max_new_tokens=12)
@@ -268,7 +271,7 @@ def test_closing_finishes_what_was_accepted_and_takes_nothing_more() -> None:
 def test_when_the_engine_dies_every_request_ends_with_an_error(failure: BaseException) -> None:
     made = make()
 
-    def fail(works: object) -> tuple[Batch, torch.Tensor]:
+    def fail(works: object) -> tuple[Sequence[Work], torch.Tensor]:
         raise failure
 
     made.loop.call(lambda engine: setattr(engine.runner, "run", fail))
@@ -288,7 +291,7 @@ def test_one_failed_step_is_no_death() -> None:
     run = made.loop._engine.runner.run
     calls = iter([True])
 
-    def fail_once(works: object) -> tuple[Batch, torch.Tensor]:
+    def fail_once(works: object) -> tuple[Sequence[Work], torch.Tensor]:
         if next(calls, False):
             raise RuntimeError("out of memory")
         return run(works)  # type: ignore[arg-type]
@@ -299,3 +302,26 @@ def test_one_failed_step_is_no_death() -> None:
     assert made.generate(["the review"], GREEDY)[0].completions == whole[0].completions
     made.loop.call(lambda engine: engine.check_integrity())
     made.close()
+
+
+@pytest.mark.skipif(not has_int8_products(torch.device("cpu")), reason="no AVX512-VNNI and no AMX here")
+def test_the_keys_of_a_pinned_prefix_are_exact_in_int8_and_those_of_a_query_are_not() -> None:
+    kept: list[torch.Tensor] = []
+
+    def keep(engine: Engine) -> None:
+        assert isinstance(engine.runner, Runner)
+        kept.append(engine.runner.memory.keys.clone())
+
+    precision: Precision
+    for precision in ("bfloat16", "int8"):
+        configuration = Settings(precision=precision, kv_memory_mb=16)
+        made = load(str(checkpoint("llama")), configuration=configuration)
+        assert isinstance(made, LocalModel)
+        made.pin("a good film " * 5)
+        made.embed(["a good film " * 5 + "the review of it"])
+        made.loop.call(keep)
+        num_pinned = len(made.tokenizer.encode("a good film " * 5))
+        made.close()
+    exact, mixed = kept
+    assert torch.equal(mixed[:, :num_pinned], exact[:, :num_pinned])
+    assert not torch.equal(mixed, exact)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from handful.errors import CheckpointError
+from handful.errors import CheckpointError, InvalidParameterError
+from handful.model import load, precision, quantising
+from handful.model.calibration import OneSequence
 from handful.model.families import NotNativeError
 from handful.model.load import load_model
 from handful.model.precision import has_int8_products
@@ -93,11 +95,41 @@ def test_int8_stays_near_float32(variant: str) -> None:
 
 
 @needs_bytes
-def test_an_int8_model_says_so_and_is_smaller() -> None:
+def test_an_int8_model_says_so_and_what_is_in_int8_and_holds_both() -> None:
     whole = load_model(files_of(checkpoint("llama")), "bfloat16", "cpu").info
     info = load_model(files_of(checkpoint("llama")), "int8", "cpu").info
     assert info.precision == "int8"
-    assert info.weight_bytes < whole.weight_bytes
+    assert info.details["int8"].startswith("qkv ")
+    assert whole.weight_bytes < info.weight_bytes <= 1.5 * whole.weight_bytes
+    assert "int8" not in whole.details
+
+
+@needs_bytes
+def test_the_exact_half_of_an_int8_model_is_the_model_in_its_own_dtype() -> None:
+    whole = load_model(files_of(checkpoint("llama")), "bfloat16", "cpu").decoder
+    mixed = load_model(files_of(checkpoint("llama")), "int8", "cpu").decoder
+    tokens, positions, attend = random_tokens(40), torch.arange(40), OneSequence(whole.spec)
+    with torch.inference_mode():
+        wanted = whole.forward(tokens, positions, attend)
+        assert torch.equal(mixed.forward(tokens, positions, attend, is_exact=True), wanted)
+        assert not torch.equal(mixed.forward(tokens, positions, attend), wanted)
+        assert torch.equal(mixed.exact_only().forward(tokens, positions, attend), wanted)
+
+
+@needs_bytes
+def test_a_linear_that_errs_too_much_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantising, "MAX_ERROR", 0.0)
+    with pytest.raises(InvalidParameterError, match="exact enough"):
+        load_model(files_of(checkpoint("llama")), "int8", "cpu")
+
+
+@needs_bytes
+def test_auto_drops_int8_where_it_changes_the_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "LEAST_INT8_WIDTH", 1)
+    assert load_model(files_of(checkpoint("llama")), "auto", "cpu").info.precision == "int8"
+    monkeypatch.setattr(load, "MAX_DIVERGENCE", 0.0)
+    assert load_model(files_of(checkpoint("llama")), "auto", "cpu").info.precision == "bfloat16"
+    assert load_model(files_of(checkpoint("llama")), "int8", "cpu").info.precision == "int8"
 
 
 @needs_bytes

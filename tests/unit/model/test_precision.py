@@ -5,7 +5,7 @@ import torch
 
 from handful.errors import InvalidParameterError
 from handful.model import precision
-from handful.model.precision import INT8_KINDS, dtype_name, resolve_device, resolve_numbers, resolve_precision
+from handful.model.precision import Numbers, dtype_name, resolve_device, resolve_numbers, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -50,23 +50,38 @@ def test_an_unknown_device_is_refused() -> None:
         resolve_device("tpu")  # type: ignore[arg-type]
 
 
-def test_int8_says_which_linears_are_quantised_and_what_the_rest_runs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_stands_beside_the_dtype_that_auto_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_cpu_has", lambda feature: True)
-    numbers = resolve_numbers("int8", CPU)
-    assert (numbers.dtype, numbers.int8, numbers.name) == (torch.bfloat16, INT8_KINDS, "int8")
+    assert resolve_numbers("int8", CPU, 64) == Numbers(torch.bfloat16, int8=True)
     monkeypatch.setattr(precision, "_cpu_has", lambda feature: feature == "_is_vnni_supported")
-    assert resolve_numbers("int8", CPU).dtype == torch.float32
+    assert resolve_numbers("int8", CPU, 64) == Numbers(torch.float32, int8=True)
 
 
 @pytest.mark.parametrize(("device", "fast"), [("cpu", False), ("cuda", True)])
 def test_int8_is_refused_where_it_cannot_be_exact(device: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_cpu_has", lambda feature: fast)
     with pytest.raises(InvalidParameterError, match="int8"):
-        resolve_numbers("int8", torch.device(device))
+        resolve_numbers("int8", torch.device(device), 576)
 
 
-def test_auto_never_picks_int8() -> None:
-    assert not resolve_numbers("auto", CPU).int8
+@pytest.mark.parametrize(
+    ("features", "hidden_size", "int8"),
+    [
+        ({"_is_vnni_supported", "_is_avx512_bf16_supported"}, 576, True),
+        ({"_is_vnni_supported", "_is_avx512_bf16_supported"}, 256, False),  # too narrow to gain
+        ({"_is_avx512_bf16_supported"}, 576, False),
+        ({"_is_vnni_supported"}, 576, False),  # auto is float32 there: exact
+    ],
+)
+def test_auto_takes_int8_where_processor_and_shape_make_it_pay(
+    features: set[str], hidden_size: int, int8: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_cpu_has", lambda feature: feature in features)
+    assert resolve_numbers("auto", CPU, hidden_size).int8 is int8
+
+
+def test_a_named_precision_is_never_int8_besides() -> None:
+    assert resolve_numbers("bfloat16", CPU, 576) == Numbers(torch.bfloat16)
 
 
 def test_int8_is_refused_for_models_that_run_through_transformers() -> None:

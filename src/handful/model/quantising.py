@@ -1,0 +1,87 @@
+"""One layer in int8: which of its linears can be, found by measuring what each gets and gives on a short text.
+
+A few channels of the normed activations are many times larger than the rest, and one scale a row has to span them
+all. `smooth` in ops/linear_int8.py evens them out exactly, by moving a factor of each channel from the norm in front of
+a product into the product's weights (SmoothQuant, arXiv 2211.10438). A linear whose results still move too much stays
+as it is. Deterministic on one machine.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from handful.model.layers import Layer, LayerWeights, LinearKind, assemble
+from handful.model.ops.linear import Linear
+from handful.model.ops.linear_int8 import can_quantise, make_int8
+from handful.model.ops.norm import Normalise
+from handful.model.spec import ModelSpec
+
+MAX_ERROR = 0.025  # of a linear's results on the text, relative; a rounded row alone costs 0.01 to 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantised:
+    """A layer, and the kinds of its linears that are in int8."""
+
+    layer: Layer
+    kinds: frozenset[LinearKind]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watch:
+    """What the linears of a layer get, `[N, in]` each, when the layer runs."""
+
+    inputs: dict[LinearKind, Tensor] = field(default_factory=dict)
+
+    def over(self, layer: Layer) -> Layer:
+        """The same layer, watched."""
+        return replace(
+            layer,
+            qkv=self._watched("qkv", layer.qkv),
+            attention_out=self._watched("attention_out", layer.attention_out),
+            mlp_up=self._watched("mlp_up", layer.mlp_up),
+            mlp_down=self._watched("mlp_down", layer.mlp_down),
+        )
+
+    def _watched(self, kind: LinearKind, linear: Linear) -> Linear:
+        def call(x: Tensor, /, residual: Tensor | None = None) -> Tensor:
+            self.inputs[kind] = x
+            return linear(x, residual)
+
+        return call
+
+
+def quantise_layer(spec: ModelSpec, weights: LayerWeights, exact: Layer, inputs: dict[LinearKind, Tensor]) -> Quantised:
+    """The layer with its linears in int8 but for those that can't be, or err too much on `inputs`."""
+    kinds: set[LinearKind] = set()
+
+    def make(kind: LinearKind, weight: Tensor, bias: Tensor | None, *, norm: Normalise | None, **how: Any) -> Linear:
+        whole: Linear = getattr(exact, kind)
+        if not can_quantise(weight):
+            return whole
+        x = inputs[kind]
+        quick = make_int8(weight, bias, norm=norm, largest=_largest(x if norm is None else norm(x)), **how)
+        if relative_error(quick(x), whole(x)) > MAX_ERROR:
+            return whole
+        kinds.add(kind)
+        return quick
+
+    layer = assemble(spec, weights, make)
+    return Quantised(layer, frozenset(kinds))
+
+
+def relative_error(found: Tensor, wanted: Tensor) -> float:
+    """|found - wanted| / |wanted| of rows `[N, out]`, but for the first token's."""
+    found, wanted = _later(found).float(), _later(wanted).float()
+    return float((found - wanted).norm() / wanted.norm().clamp_min(1e-30))
+
+
+def _largest(x: Tensor) -> Tensor:
+    """How large each channel of rows `[N, in]` gets, `[in]` float32."""
+    return _later(x).abs().amax(dim=0).float()
+
+
+def _later(x: Tensor) -> Tensor:
+    """Without the first token, which is an outlier of its own in most models."""
+    return x[1:] if len(x) > 1 else x
