@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import jsonschema_rs
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from handful.nlp_types import (
     Answer,
@@ -17,6 +19,7 @@ from handful.nlp_types import (
     TokenEntity,
     ZeroShotAnswer,
 )
+from handful.protocol.nlp_shapes import TASK_SHAPES
 from handful.protocol.nlp_tasks import EXAMPLES, REQUESTS
 from handful.protocol.nlp_zero_shot import ZeroShotRequest
 
@@ -108,6 +111,7 @@ CASES: list[Case] = [
 def test_an_answer(task: NlpTask, body: dict[str, Any], results: Sequence[Any], told: Any) -> None:
     request = REQUESTS[task].from_body(json.dumps(body).encode())
     assert json.loads(json.dumps(request.answer(results), allow_nan=False)) == told
+    _validate(task, told)
 
 
 def test_the_two_shapes_of_zero_shot_classification() -> None:
@@ -118,3 +122,10 @@ def test_the_two_shapes_of_zero_shot_classification() -> None:
     assert (request.answer([CHOSEN]), request.answer_in_lists([CHOSEN])) == (as_dict, as_list)
     request = ZeroShotRequest.from_body(json.dumps(one | {"inputs": ["Hi"]}).encode())
     assert (request.answer([CHOSEN]), request.answer_in_lists([CHOSEN])) == ([as_dict], [as_list])
+    for told in (as_dict, as_list, [as_dict], [as_list]):
+        _validate("zero-shot-classification", told)
+
+
+def _validate(task: NlpTask, told: Any) -> None:
+    """Hold an answer against what the documentation says of its task."""
+    jsonschema_rs.validator_for(TypeAdapter(TASK_SHAPES[task]).json_schema()).validate(told)

@@ -27,9 +27,9 @@ from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.openai_streams import Asked, begin
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
-from handful.types import GenerationParameters, Prompt
+from handful.types import Completion, Generation, GenerationParameters, Prompt, Score
 
 Wire = TypeVar("Wire", bound=BackendRequest)
 Result = TypeVar("Result")
@@ -111,7 +111,7 @@ async def _events(
         raise EngineError("The stream ended before its text did.")
 
 
-def _add(verb: str, answer: Answer, schema: type[BackendRequest], summary: str) -> None:
+def _add(verb: str, answer: Answer, schema: type[BackendRequest], answers: Any, summary: str) -> None:
     """Route a verb below each model's path, with and without an organisation."""
 
     async def below_model(request: Request, name: str) -> Response:
@@ -120,12 +120,25 @@ def _add(verb: str, answer: Answer, schema: type[BackendRequest], summary: str) 
     async def below_model_with_org(request: Request, org: str, name: str) -> Response:
         return await answer(request, f"{org}/{name}")
 
-    described: dict[str, Any] = {"openapi_extra": json_body(schema), "summary": summary, "description": answer.__doc__}
+    described: dict[str, Any] = {
+        "openapi_extra": json_body(schema),
+        "responses": json_answer(*answers),
+        "summary": summary,
+        "description": answer.__doc__,
+    }
     for path, handler in (("{name}", below_model), ("{org}/{name}", below_model_with_org)):
         router.add_api_route(f"/models/{path}/backend/{verb}", handler, methods=["POST"], **described)
 
 
-_add("generate", _generate, GenerateRequest, "Continue prompts")
-_add("score", _score, ScoreRequest, "Score continuations")
-_add("embed", _embed, EmbedRequest, "Show hidden states")
-_add("count_tokens", _count_tokens, CountRequest, "Count tokens")
+_GENERATION = Generation((Completion(" there was a fox.", "length"),), 4)
+_SCORE = Score((-2.1, -5.6), (1, 1), 6)
+_add(
+    "generate",
+    _generate,
+    GenerateRequest,
+    (list[Generation], GENERATIONS.dump_python([_GENERATION], mode="json")),
+    "Continue prompts",
+)
+_add("score", _score, ScoreRequest, (list[Score], SCORES.dump_python([_SCORE], mode="json")), "Score continuations")
+_add("embed", _embed, EmbedRequest, (list[list[float]] | list[str], [[0.25, -0.5]]), "Show hidden states")
+_add("count_tokens", _count_tokens, CountRequest, (list[int], [4]), "Count tokens")

@@ -9,16 +9,21 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from handful.protocol.hosted_shapes import Health
+from handful.server.openapi import json_answer
 from handful.server.state import state_of
 
 router = APIRouter(tags=["health"])
+_MODELS = {"default": "ready"}
 _FAILURES: dict[int | str, dict[str, Any]] = {
     403: {"description": "Another host or page than this server's is named."},
     503: {"description": "No; the body is the same."},
 }
 
 
-@router.get("/health", responses=_FAILURES, summary="Liveness")
+@router.get(
+    "/health", responses=json_answer(Health, {"status": "ok", "models": _MODELS}) | _FAILURES, summary="Liveness"
+)
 async def health(request: Request) -> Response:
     """200 while all engines live, 503 once one has died or couldn't be loaded: the process should be restarted."""
     models = state_of(request).models
@@ -27,7 +32,9 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok" if is_well else "failed", "models": states}, 200 if is_well else 503)
 
 
-@router.get("/ready", responses=_FAILURES, summary="Readiness")
+@router.get(
+    "/ready", responses=json_answer(Health, {"status": "ready", "models": _MODELS}) | _FAILURES, summary="Readiness"
+)
 async def ready(request: Request) -> Response:
     """200 when requests will be answered (lazy models may be unloaded), 503 while loading or shutting down."""
     state = state_of(request)

@@ -6,13 +6,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from handful.protocol.hosted_shapes import REGISTERED, RegisteredModel, UploadedFile
 from handful.protocol.model_registration import ModelRegistration
 from handful.protocol.names import check_name
 from handful.server.auth import caller_of
 from handful.server.limits import read_body
 from handful.server.model_catalog import ModelCatalog, own_name
 from handful.server.model_uploads import body_of
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 from handful.store.models import StoredModel
 from handful.store.tokens import ADMIN
@@ -26,14 +27,20 @@ _FILE: dict[str, Any] = {
 }
 
 
-@router.get("/api/models", summary="List registered models")
+@router.get("/api/models", responses=json_answer(list[RegisteredModel], [REGISTERED]), summary="List registered models")
 async def list_models(request: Request) -> Response:
     """The models that accounts registered, as far as the caller sees them."""
     state, catalog = state_of(request), _catalog(request)
     return JSONResponse([_described(each, state.models.entry(each.name).state) for each in catalog.visible()])
 
 
-@router.post("/api/models", openapi_extra=json_body(ModelRegistration), summary="Register a model", status_code=201)
+@router.post(
+    "/api/models",
+    openapi_extra=json_body(ModelRegistration),
+    responses=json_answer(RegisteredModel, REGISTERED, 201),
+    summary="Register a model",
+    status_code=201,
+)
 async def register_model(request: Request) -> Response:
     """Serve a model of the Hub, of a folder, or that was uploaded, as `account/name`. It is loaded when it is asked."""
     asked = ModelRegistration.from_body(await read_body(request, state_of(request).limits))
@@ -43,7 +50,12 @@ async def register_model(request: Request) -> Response:
     return JSONResponse(_described(made, "unloaded"), 201, headers={"location": f"/models/{made.name}"})
 
 
-@router.put("/api/models/{org}/{name}/files/{filename}", openapi_extra=_FILE, summary="Upload a file of a model")
+@router.put(
+    "/api/models/{org}/{name}/files/{filename}",
+    openapi_extra=_FILE,
+    responses=json_answer(UploadedFile, {"name": "ada/mine", "file": "config.json", "bytes": 694}),
+    summary="Upload a file of a model",
+)
 async def upload_file(request: Request, org: str, name: str, filename: str) -> Response:
     """Send one file. Nothing is served before `POST /api/models` with `"upload": true` has checked all of them."""
     full = own_name(check_name("model", f"{org}/{name}"))

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from handful.errors import InvalidInputError
 from handful.nlp_types import NlpTask
+from handful.protocol.hosted_shapes import Deployed
 from handful.protocol.nlp_embedding import SimilarityRequest
 from handful.protocol.nlp_request import RequestOptions
 from handful.protocol.nlp_tasks import EXAMPLES, TEXT_GENERATION, task_named
@@ -25,7 +26,7 @@ from handful.server.attend import attend
 from handful.server.limits import read_body
 from handful.server.models import generate_text, wait_for
 from handful.server.nlp_answer import answer_task
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body, task_answers
 from handful.server.registry import ModelEntry
 from handful.server.state import state_of
 
@@ -45,39 +46,43 @@ def _body() -> dict[str, Any]:
 
 
 _BODY = _body()
+_ANSWER = task_answers()
+_DEPLOYED = {"model_id": "default", "task": TEXT_GENERATION, "sha": "", "compute_type": "cpu"}
 
 
-@router.post("/models/{name}", openapi_extra=_BODY, summary="Ask a model")
+@router.post("/models/{name}", openapi_extra=_BODY, responses=_ANSWER, summary="Ask a model")
 async def ask(request: Request, name: str) -> Response:
     """What the model is for: a language model continues texts."""
     return await _answer(request, name, None)
 
 
-@router.post("/models/{org}/{name}", openapi_extra=_BODY, summary="Ask a model")
+@router.post("/models/{org}/{name}", openapi_extra=_BODY, responses=_ANSWER, summary="Ask a model")
 async def ask_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return await _answer(request, f"{org}/{name}", None)
 
 
-@router.post("/models/{name}/pipeline/{task}", openapi_extra=_BODY, summary="Ask a model for a task")
+@router.post("/models/{name}/pipeline/{task}", openapi_extra=_BODY, responses=_ANSWER, summary="Ask a model for a task")
 async def ask_for_task(request: Request, name: str, task: str) -> Response:
     """The task of the route."""
     return await _answer(request, name, task)
 
 
-@router.post("/models/{org}/{name}/pipeline/{task}", openapi_extra=_BODY, summary="Ask a model for a task")
+@router.post(
+    "/models/{org}/{name}/pipeline/{task}", openapi_extra=_BODY, responses=_ANSWER, summary="Ask a model for a task"
+)
 async def ask_for_task_with_org(request: Request, org: str, name: str, task: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return await _answer(request, f"{org}/{name}", task)
 
 
-@router.post("/pipeline/{task}/{name}", openapi_extra=_BODY, summary="Ask a model for a task")
+@router.post("/pipeline/{task}/{name}", openapi_extra=_BODY, responses=_ANSWER, summary="Ask a model for a task")
 async def ask_pipeline(request: Request, task: str, name: str) -> Response:
     """The task of the route, as older clients ask for it."""
     return await _answer(request, name, task)
 
 
-@router.post("/pipeline/{task}/{org}/{name}", openapi_extra=_BODY, summary="Ask a model for a task")
+@router.post("/pipeline/{task}/{org}/{name}", openapi_extra=_BODY, responses=_ANSWER, summary="Ask a model for a task")
 async def ask_pipeline_with_org(request: Request, task: str, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return await _answer(request, f"{org}/{name}", task)
@@ -115,7 +120,11 @@ def _check_generates(name: str, own: str | None) -> None:
         )
 
 
-@router.get("/framework/{framework}", summary="List the models of a framework")
+@router.get(
+    "/framework/{framework}",
+    responses=json_answer(list[Deployed], [_DEPLOYED]),
+    summary="List the models of a framework",
+)
 async def list_deployed(request: Request, framework: str) -> Response:
     """Served models as older clients list them: text-generation-inference, sentence-transformers or transformers."""
     entries = [state_of(request).models.entry(name) for name in state_of(request).models.names]

@@ -9,32 +9,38 @@ from starlette.responses import JSONResponse, Response
 from handful.errors import InvalidInputError
 from handful.protocol.openai_chat import ChatRequest
 from handful.protocol.openai_chat_answer import ChatWriter, chat_answer
+from handful.protocol.openai_shapes import CHAT, ChatAnswer
 from handful.server.attend import attend
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.openai_chat_renderer import ChatRenderer
 from handful.server.openai_streams import Asked, begin, chunks
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 
 router = APIRouter(tags=["openai"])
 _BODY = json_body(ChatRequest)
+_ANSWER = json_answer(ChatAnswer, CHAT)
 
 
-@router.post("/v1/chat/completions", openapi_extra=_BODY, summary="Answer a conversation")
+@router.post("/v1/chat/completions", openapi_extra=_BODY, responses=_ANSWER, summary="Answer a conversation")
 async def chat(request: Request) -> Response:
     """Answer a conversation, with the model that the body names."""
     return await _chat(request, None)
 
 
-@router.post("/models/{name}/v1/chat/completions", openapi_extra=_BODY, summary="Answer a conversation")
+@router.post(
+    "/models/{name}/v1/chat/completions", openapi_extra=_BODY, responses=_ANSWER, summary="Answer a conversation"
+)
 async def chat_below_model(request: Request, name: str) -> Response:
     """The same, with the model of the path."""
     return await _chat(request, name)
 
 
-@router.post("/models/{org}/{name}/v1/chat/completions", openapi_extra=_BODY, summary="Answer a conversation")
+@router.post(
+    "/models/{org}/{name}/v1/chat/completions", openapi_extra=_BODY, responses=_ANSWER, summary="Answer a conversation"
+)
 async def chat_below_model_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return await _chat(request, f"{org}/{name}")

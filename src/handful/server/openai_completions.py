@@ -8,32 +8,34 @@ from starlette.responses import JSONResponse, Response
 
 from handful.protocol.openai_completion_answer import CompletionWriter, completion_answer
 from handful.protocol.openai_completions import CompletionRequest
+from handful.protocol.openai_shapes import COMPLETION, CompletionAnswer
 from handful.server.attend import attend, side_by_side
 from handful.server.cached import always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.openai_streams import begin, chunks
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 
 router = APIRouter(tags=["openai"])
 _BODY = json_body(CompletionRequest)
+_ANSWER = json_answer(CompletionAnswer, COMPLETION)
 
 
-@router.post("/v1/completions", openapi_extra=_BODY, summary="Continue texts")
+@router.post("/v1/completions", openapi_extra=_BODY, responses=_ANSWER, summary="Continue texts")
 async def complete(request: Request) -> Response:
     """Continue one prompt or several, with the model that the body names."""
     return await _complete(request, None)
 
 
-@router.post("/models/{name}/v1/completions", openapi_extra=_BODY, summary="Continue texts")
+@router.post("/models/{name}/v1/completions", openapi_extra=_BODY, responses=_ANSWER, summary="Continue texts")
 async def complete_below_model(request: Request, name: str) -> Response:
     """The same, with the model of the path."""
     return await _complete(request, name)
 
 
-@router.post("/models/{org}/{name}/v1/completions", openapi_extra=_BODY, summary="Continue texts")
+@router.post("/models/{org}/{name}/v1/completions", openapi_extra=_BODY, responses=_ANSWER, summary="Continue texts")
 async def complete_below_model_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return await _complete(request, f"{org}/{name}")

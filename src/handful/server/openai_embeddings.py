@@ -8,32 +8,36 @@ from starlette.responses import JSONResponse, Response
 
 from handful.backend import AsyncBackend
 from handful.protocol.openai_embeddings import EmbeddingRequest, Vector, embedding_answer
+from handful.protocol.openai_shapes import EMBEDDING, EmbeddingAnswer
 from handful.server.attend import attend, side_by_side
 from handful.server.cached import cache_headers, slot_for
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.openai_streams import begin
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 from handful.types import Prompt
 
 router = APIRouter(tags=["openai"])
 _BODY = json_body(EmbeddingRequest)
+_ANSWER = json_answer(EmbeddingAnswer, EMBEDDING)
 
 
-@router.post("/v1/embeddings", openapi_extra=_BODY, summary="Turn texts into vectors")
+@router.post("/v1/embeddings", openapi_extra=_BODY, responses=_ANSWER, summary="Turn texts into vectors")
 async def embed(request: Request) -> Response:
     """One vector for each input, with the model that the body names."""
     return await _embed(request, None)
 
 
-@router.post("/models/{name}/v1/embeddings", openapi_extra=_BODY, summary="Turn texts into vectors")
+@router.post("/models/{name}/v1/embeddings", openapi_extra=_BODY, responses=_ANSWER, summary="Turn texts into vectors")
 async def embed_below_model(request: Request, name: str) -> Response:
     """The same, with the model of the path."""
     return await _embed(request, name)
 
 
-@router.post("/models/{org}/{name}/v1/embeddings", openapi_extra=_BODY, summary="Turn texts into vectors")
+@router.post(
+    "/models/{org}/{name}/v1/embeddings", openapi_extra=_BODY, responses=_ANSWER, summary="Turn texts into vectors"
+)
 async def embed_below_model_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return await _embed(request, f"{org}/{name}")

@@ -13,11 +13,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from handful.errors import InvalidParameterError
+from handful.protocol.openai_shapes import ModelCard, ModelCards
+from handful.server.openapi import json_answer
 from handful.server.registry import ModelRegistry
 from handful.server.state import ServerState, state_of
 
 router = APIRouter(tags=["openai"])
 PLACEHOLDERS = frozenset({"dummy", "tgi"})
+_EXAMPLE = {"id": "default", "object": "model", "created": 0, "owned_by": "handful", "max_model_len": 8192}
+_ONE = json_answer(ModelCard, _EXAMPLE)
+_LIST = json_answer(ModelCards, {"object": "list", "data": [_EXAMPLE]})
 
 
 def named_model(models: ModelRegistry, named: str | None, route_model: str | None = None) -> str:
@@ -50,32 +55,32 @@ def _name_in_url(named: str, models: ModelRegistry) -> str | None:
     return unquote(name).rstrip("/").removesuffix("/v1")
 
 
-@router.get("/v1/models", summary="List the models")
+@router.get("/v1/models", responses=_LIST, summary="List the models")
 async def list_models(request: Request) -> Response:
     """Every served model."""
     state = state_of(request)
     return JSONResponse({"object": "list", "data": [_described(state, name) for name in state.models.names]})
 
 
-@router.get("/v1/models/{name}", summary="Show a model")
+@router.get("/v1/models/{name}", responses=_ONE, summary="Show a model")
 async def show_model(request: Request, name: str) -> Response:
     """One model; 404 where it isn't served."""
     return JSONResponse(_described(state_of(request), name))
 
 
-@router.get("/v1/models/{org}/{name}", summary="Show a model")
+@router.get("/v1/models/{org}/{name}", responses=_ONE, summary="Show a model")
 async def show_model_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return JSONResponse(_described(state_of(request), f"{org}/{name}"))
 
 
-@router.get("/models/{name}/v1/models", summary="List the model of the route")
+@router.get("/models/{name}/v1/models", responses=_LIST, summary="List the model of the route")
 async def list_model(request: Request, name: str) -> Response:
     """The one model that is served below this path."""
     return JSONResponse({"object": "list", "data": [_described(state_of(request), name)]})
 
 
-@router.get("/models/{org}/{name}/v1/models", summary="List the model of the route")
+@router.get("/models/{org}/{name}/v1/models", responses=_LIST, summary="List the model of the route")
 async def list_model_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return JSONResponse({"object": "list", "data": [_described(state_of(request), f"{org}/{name}")]})

@@ -1,12 +1,17 @@
-"""What /openapi.json says of bodies that the server parses itself, and of the ways in which a request fails."""
+"""What /openapi.json says of bodies that the server parses itself, of answers, and of how requests fail."""
 
+import json
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from handful.protocol import errors as wire
+from handful.protocol.nlp_shapes import TASK_ANSWERS, TASK_SHAPES
+from handful.protocol.shapes import Example
 from handful.server.surface import Failure, Surface, shaped
 
+AS_IS = "x-as-is"
+"""Holds examples as a text until `openapi_document.py` unpacks them: FastAPI leaves out what is null."""
 _PATHS: dict[Surface, str] = {"openai": "/v1/completions", "tgi": "/generate", "hugging face": "/models/default"}
 _FAILURES = (
     (400, wire.VALIDATION, "`top_p` must be more than 0 and at most 1, not 2.", "What was asked can't be done."),
@@ -30,18 +35,38 @@ def failures(surface: Surface) -> dict[int | str, dict[str, Any]]:
     for status, kind, sentence, meaning in _FAILURES:
         told, body = shaped(Failure(status, kind, (sentence,)), _PATHS[surface])
         schema = {"type": "object", "properties": {"error": {}}, "required": ["error"]}
-        content = {"application/json": {"schema": schema, "example": body}}
+        content = {"application/json": {"schema": schema, AS_IS: json.dumps({"example": body})}}
         described.setdefault(told, {"description": meaning, "content": content})
     return described
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, Any]:
     """What FastAPI's `openapi_extra` takes. The schema's first example becomes that of the body."""
-    described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
-    definitions = described.pop("$defs", {})
+    described = _schema_of(schema)
     examples = described.pop("examples", [])
-    content = {"schema": _inline(described, definitions)} | ({"example": examples[0]} if examples else {})
+    content = {"schema": described} | ({"example": examples[0]} if examples else {})
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def json_answer(shape: Any, example: Example, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI's `responses` takes of an answer that succeeds. `shape` is any type that pydantic describes."""
+    content = {"schema": _schema_of(shape), AS_IS: json.dumps({"example": example})}
+    return {status: {"description": "Done.", "content": {"application/json": content}}}
+
+
+def task_answers() -> dict[int | str, dict[str, Any]]:
+    """The same where the answer is that of a task of the Inference API: one of their shapes, an example of each."""
+    schema = {"anyOf": [{"title": task} | _schema_of(shape) for task, shape in TASK_SHAPES.items()]}
+    examples = {task: {"value": value} for task, value in TASK_ANSWERS.items()}
+    content = {"schema": schema, AS_IS: json.dumps({"examples": examples})}
+    return {200: {"description": "Done.", "content": {"application/json": content}}}
+
+
+def _schema_of(shape: Any) -> dict[str, Any]:
+    described = TypeAdapter(shape).json_schema(ref_template="#/components/schemas/{model}")
+    definitions = described.pop("$defs", {})
+    inlined: dict[str, Any] = _inline(described, definitions)
+    return inlined
 
 
 def _inline(part: Any, definitions: dict[str, Any]) -> Any:

@@ -1,11 +1,13 @@
 """What /openapi.json says of the server as a whole: its groups of routes, who is let in, which answers stream."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
 
 from handful.protocol.sse import CONTENT_TYPE
 from handful.server.auth_scopes import is_open
+from handful.server.openapi import AS_IS
 
 SCHEME = "token"
 _SCHEME = {
@@ -44,11 +46,17 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         for method, operation in methods.items():
             if not is_open({"type": "http", "method": method.upper(), "path": path}):
                 operation["security"] = [{SCHEME: []}]
+            for answer in operation["responses"].values():
+                _unpack(answer.get("content", {}).get("application/json", {}))
             if _can_stream(operation):
                 operation["responses"]["200"].setdefault("content", {}).update(_EVENTS)
     document.setdefault("components", {})["securitySchemes"] = {SCHEME: _SCHEME}
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     return document
+
+
+def _unpack(content: dict[str, Any]) -> None:
+    content |= json.loads(content.pop(AS_IS, "{}"))
 
 
 def _can_stream(operation: dict[str, Any]) -> bool:

@@ -12,21 +12,24 @@ from starlette.responses import JSONResponse, Response
 
 from handful.errors import InvalidParameterError
 from handful.protocol.hosted import PinnedModels, compute_type, status_answer
+from handful.protocol.hosted_shapes import PINNED, STATUS, ModelStatus, PinnedDone, PinnedNow
 from handful.server.limits import read_body
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.registry import ModelEntry, ModelRegistry
 from handful.server.state import state_of
 
 router = APIRouter(tags=["models"])
+_STATUS = json_answer(ModelStatus, STATUS)
+_DONE = "Pinned {} models, please wait while we load them."
 
 
-@router.get("/status/{name}", summary="Whether a model is loaded")
+@router.get("/status/{name}", responses=_STATUS, summary="Whether a model is loaded")
 async def status(request: Request, name: str) -> Response:
     """State, where it runs, how long its loading may still take, and how much of it is downloaded."""
     return _status(request, name)
 
 
-@router.get("/status/{org}/{name}", summary="Whether a model is loaded")
+@router.get("/status/{org}/{name}", responses=_STATUS, summary="Whether a model is loaded")
 async def status_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return _status(request, f"{org}/{name}")
@@ -53,14 +56,23 @@ def _way(models: ModelRegistry, entry: ModelEntry) -> dict[str, Any]:
     return way
 
 
-@router.get("/usage/pinned_models", summary="List the pinned models")
+@router.get(
+    "/usage/pinned_models",
+    responses=json_answer(PinnedNow, {"pinned_models": PINNED, "allowed_pinned_models": 2}),
+    summary="List the pinned models",
+)
 async def show_pinned(request: Request) -> Response:
     """The models that stay in memory, and how many may."""
     models = state_of(request).models
     return JSONResponse({"pinned_models": _pinned(models), "allowed_pinned_models": len(models.names)})
 
 
-@router.post("/usage/pinned_models", openapi_extra=json_body(PinnedModels), summary="Pin models")
+@router.post(
+    "/usage/pinned_models",
+    openapi_extra=json_body(PinnedModels),
+    responses=json_answer(PinnedDone, {"ok": _DONE.format(1), "pinned_models": PINNED}),
+    summary="Pin models",
+)
 async def pin(request: Request) -> Response:
     """Keep these models in memory, and no others."""
     state = state_of(request)
@@ -69,8 +81,7 @@ async def pin(request: Request) -> Response:
     for each in wanted:
         _check_device(models, each.model_id, each.compute_type)
     models.pin(each.model_id for each in wanted)
-    done = f"Pinned {len(_pinned(models))} models, please wait while we load them."
-    return JSONResponse({"ok": done, "pinned_models": _pinned(models)})
+    return JSONResponse({"ok": _DONE.format(len(_pinned(models))), "pinned_models": _pinned(models)})
 
 
 def _check_device(models: ModelRegistry, name: str, wanted: str | None) -> None:

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from handful.backend import AsyncBackend
 from handful.errors import EngineError
-from handful.protocol.tasks import Query, TaskRequest, count_characters
+from handful.protocol.task_shapes import PREDICTION, SUMMARY, TASK, TaskFile, TaskSummary
+from handful.protocol.tasks import Query, TaskRequest, WirePrediction, count_characters
 from handful.server.attend import Watch, attend, closing, side_by_side
 from handful.server.cached import Slot, always_same, cache_headers, slot_for
 from handful.server.classifier_answer import answer_with
@@ -18,7 +19,7 @@ from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
 from handful.server.models import check_device, wait_s
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 from handful.server.task_answers import VERSION, asked_version, described, editor_of, tagged
 from handful.server.task_registry import ServedTask
@@ -29,20 +30,30 @@ from handful.task.predict import ameasure, apredict, stream
 router = APIRouter(tags=["tasks"])
 
 
-@router.get("/tasks", summary="List the tasks")
+@router.get("/tasks", responses=json_answer(list[TaskSummary], [SUMMARY]), summary="List the tasks")
 async def list_tasks(request: Request) -> Response:
     """Every task that the caller sees: what it is, its version, and whose it is."""
     return JSONResponse([described(served) for served in state_of(request).tasks])
 
 
-@router.get("/tasks/{name}", openapi_extra=VERSION, summary="Show a task")
+@router.get(
+    "/tasks/{name}",
+    openapi_extra=VERSION,
+    responses=json_answer(TaskFile, TASK | {"model": "default"}),
+    summary="Show a task",
+)
 async def show_task(request: Request, name: str) -> Response:
     """A task as its file has it: template, examples, labels, parameters. `ETag` is its version."""
     served = await editor_of(request).version(name, asked_version(request))
     return tagged(served, served.task.to_dict() | {"model": served.model})
 
 
-@router.post("/tasks/{name}", openapi_extra=json_body(TaskRequest) | VERSION, summary="Predict")
+@router.post(
+    "/tasks/{name}",
+    openapi_extra=json_body(TaskRequest) | VERSION,
+    responses=json_answer(list[WirePrediction], [PREDICTION]),
+    summary="Predict",
+)
 async def predict(request: Request, name: str) -> Response:
     """One prediction for each input, always as a list in the order of the inputs; or, with `stream`, its text as it is
     written."""

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from handful.errors import InvalidInputError, InvalidParameterError
+from handful.protocol.task_shapes import EXAMPLE, SUMMARY, TASK, TaskExamples, TaskSummary, TaskVersion
 from handful.server.limits import read_body
+from handful.server.openapi import json_answer
 from handful.server.state import state_of
 from handful.server.task_answers import (
     IF_MATCH,
@@ -26,14 +28,7 @@ from handful.server.task_registry import ServedTask
 from handful.task.task import Task
 
 router = APIRouter(tags=["tasks"])
-_TASK: dict[str, Any] = {
-    "name": "sentiment",
-    "input": "Review: {text}",
-    "output": "Sentiment: {output}",
-    "labels": ["positive", "negative"],
-    "examples": [{"text": "A joy.", "output": "positive"}, {"text": "Too long.", "output": "negative"}],
-}
-_EXAMPLES = {"examples": _TASK["examples"][:1]}
+_EXAMPLES = {"examples": TASK["examples"][:1]}
 MAX_IDS = 1000
 
 
@@ -42,7 +37,7 @@ def _body(example: dict[str, Any], description: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
 
 
-_TASK_BODY = _body(_TASK, "The keys of a task file, and `private` (only the owner's tokens see it). YAML is read too.")
+_TASK_BODY = _body(TASK, "The keys of a task file, and `private` (only the owner's tokens see it). YAML is read too.")
 _EXAMPLES_BODY = _body(_EXAMPLES, "`examples`, each as a task file has it.")
 _ID: dict[str, Any] = {
     "name": "id",
@@ -51,9 +46,10 @@ _ID: dict[str, Any] = {
     "required": True,
     "schema": {"type": "array", "items": {"type": "string"}},
 }
+_CREATED, _CHANGED = (json_answer(TaskSummary, SUMMARY, status) for status in (201, 200))
 
 
-@router.post("/tasks", openapi_extra=_TASK_BODY, summary="Create a task", status_code=201)
+@router.post("/tasks", openapi_extra=_TASK_BODY, responses=_CREATED, summary="Create a task", status_code=201)
 async def create_task(request: Request) -> Response:
     """Make a task of the caller's account: public, or with `private` for its tokens alone."""
     refuse_unknown_query(request)
@@ -62,7 +58,7 @@ async def create_task(request: Request) -> Response:
     return tagged(served, described(served), 201, {"location": f"/tasks/{served.task.name}"})
 
 
-@router.put("/tasks/{name}", openapi_extra=_TASK_BODY | IF_MATCH, summary="Update a task")
+@router.put("/tasks/{name}", openapi_extra=_TASK_BODY | IF_MATCH, responses=_CHANGED, summary="Update a task")
 async def update_task(request: Request, name: str) -> Response:
     """Put another version in a task's place. What is the same as the newest makes none."""
     refuse_unknown_query(request)
@@ -82,7 +78,11 @@ async def delete_task(request: Request, name: str) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/tasks/{name}/versions", summary="List a task's versions")
+@router.get(
+    "/tasks/{name}/versions",
+    responses=json_answer(list[TaskVersion], [{"version": 1, "created_at": 1_700_000_000, "num_examples": 2}]),
+    summary="List a task's versions",
+)
 async def list_versions(request: Request, name: str) -> Response:
     """The versions that are kept, the newest first; `/tasks/{name}?version=` shows, and asks, each."""
     refuse_unknown_query(request)
@@ -99,7 +99,11 @@ async def list_versions(request: Request, name: str) -> Response:
     )
 
 
-@router.get("/tasks/{name}/examples", summary="List a task's examples")
+@router.get(
+    "/tasks/{name}/examples",
+    responses=json_answer(TaskExamples, {"version": 1, "examples": [EXAMPLE]}),
+    summary="List a task's examples",
+)
 async def list_examples(request: Request, name: str) -> Response:
     """Every example with its id."""
     refuse_unknown_query(request)
@@ -107,7 +111,12 @@ async def list_examples(request: Request, name: str) -> Response:
     return tagged(served, {"version": served.version, "examples": _shown(served.task)})
 
 
-@router.post("/tasks/{name}/examples", openapi_extra=_EXAMPLES_BODY | IF_MATCH, summary="Add examples")
+@router.post(
+    "/tasks/{name}/examples",
+    openapi_extra=_EXAMPLES_BODY | IF_MATCH,
+    responses=_CHANGED,
+    summary="Add examples",
+)
 async def add_examples(request: Request, name: str) -> Response:
     """Add examples behind those there are. Nobody waits: requests are answered by the old version until the model
     has read the new prefix."""
@@ -126,6 +135,7 @@ async def add_examples(request: Request, name: str) -> Response:
 @router.delete(
     "/tasks/{name}/examples",
     openapi_extra={"parameters": [_ID, *IF_MATCH["parameters"]]},
+    responses=_CHANGED,
     summary="Remove examples",
 )
 async def remove_examples(request: Request, name: str) -> Response:

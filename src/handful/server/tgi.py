@@ -12,9 +12,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from handful.protocol.generated_text import GeneratedText
+from handful.protocol.hosted_shapes import ModelHealth
+from handful.protocol.nlp_shapes import TASK_ANSWERS, TASK_SHAPES
 from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.protocol.text_generation import TextGenerationRequest
 from handful.protocol.tgi import TokenizeRequest, generate_request, info_answer, tokenized
+from handful.protocol.tgi_shapes import INFO, TOKENIZED, InfoAnswer, TokenizedToken
 from handful.server.attend import attend
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
@@ -22,15 +26,19 @@ from handful.server.limits import read_body
 from handful.server.models import generate_texts, stream_text
 from handful.server.nlp_served import served_behind
 from handful.server.openai_models import named_model
-from handful.server.openapi import json_body
+from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 
 router = APIRouter(tags=["tgi"])
 below_models = APIRouter(tags=["tgi"])  # whose errors are those of the Inference API, as everything there
 _BODY = json_body(TextGenerationRequest)
+_TEXTS = json_answer(TASK_SHAPES[TEXT_GENERATION], TASK_ANSWERS[TEXT_GENERATION])
+_TEXT = json_answer(GeneratedText, TASK_ANSWERS[TEXT_GENERATION][0])
+_INFO = json_answer(InfoAnswer, INFO)
+_HEALTH = json_answer(ModelHealth, {"status": "ready"})
 
 
-@router.post("/", openapi_extra=_BODY, summary="Continue texts")
+@router.post("/", openapi_extra=_BODY, responses=_TEXTS, summary="Continue texts")
 async def compatible(request: Request) -> Response:
     """As `POST /models/{model}`: always a list, streamed where the body says so."""
     state = state_of(request)
@@ -42,13 +50,13 @@ async def compatible(request: Request) -> Response:
     return JSONResponse(texts, headers=headers)
 
 
-@router.post("/v1", openapi_extra=_BODY, summary="Continue texts")
+@router.post("/v1", openapi_extra=_BODY, responses=_TEXTS, summary="Continue texts")
 async def compatible_below_v1(request: Request) -> Response:
     """The same as `POST /`."""
     return await compatible(request)
 
 
-@router.post("/generate", openapi_extra=_BODY, summary="Continue a text")
+@router.post("/generate", openapi_extra=_BODY, responses=_TEXT, summary="Continue a text")
 async def generate(request: Request) -> Response:
     """Continue one text: an object with `generated_text`, and `details` where they are asked for."""
     state = state_of(request)
@@ -71,7 +79,12 @@ async def generate_stream(request: Request) -> Response:
     return await stream_text(request, named_model(state.models, asked.model), asked)
 
 
-@router.post("/tokenize", openapi_extra=json_body(TokenizeRequest), summary="Tokenize a text")
+@router.post(
+    "/tokenize",
+    openapi_extra=json_body(TokenizeRequest),
+    responses=json_answer(list[TokenizedToken], TOKENIZED),
+    summary="Tokenize a text",
+)
 async def tokenize(request: Request) -> Response:
     """The tokens of a text and where they stand in it."""
     state = state_of(request)
@@ -85,31 +98,31 @@ async def tokenize(request: Request) -> Response:
     return JSONResponse(tokenized(spans), headers=headers)
 
 
-@router.get("/info", summary="What is served first")
+@router.get("/info", responses=_INFO, summary="What is served first")
 async def info(request: Request) -> Response:
     """The model that is served first, and the server's limits."""
     return await _info(request, state_of(request).models.names[0])
 
 
-@below_models.get("/models/{name}/info", summary="What a model is")
+@below_models.get("/models/{name}/info", responses=_INFO, summary="What a model is")
 async def model_info(request: Request, name: str) -> Response:
     """A model and the server's limits."""
     return await _info(request, name)
 
 
-@below_models.get("/models/{org}/{name}/info", summary="What a model is")
+@below_models.get("/models/{org}/{name}/info", responses=_INFO, summary="What a model is")
 async def model_info_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return await _info(request, f"{org}/{name}")
 
 
-@below_models.get("/models/{name}/health", summary="Whether a model answers")
+@below_models.get("/models/{name}/health", responses=_HEALTH, summary="Whether a model answers")
 async def model_health(request: Request, name: str) -> Response:
     """200 when the model is ready, else 503."""
     return _health(request, name)
 
 
-@below_models.get("/models/{org}/{name}/health", summary="Whether a model answers")
+@below_models.get("/models/{org}/{name}/health", responses=_HEALTH, summary="Whether a model answers")
 async def model_health_with_org(request: Request, org: str, name: str) -> Response:
     """The same, for a model whose name has an organisation."""
     return _health(request, f"{org}/{name}")

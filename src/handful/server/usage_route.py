@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from handful.errors import InvalidParameterError, StoreError
+from handful.protocol.hosted_shapes import USAGE, UsageAnswer
 from handful.server.auth import caller_of
+from handful.server.openapi import json_answer
 from handful.server.state import state_of
 from handful.server.usage import today
 from handful.store.usage import Usage, UsageRow
@@ -28,7 +30,7 @@ _DAYS: dict[str, Any] = {
 }
 
 
-@router.get("/usage", openapi_extra=_DAYS, summary="Show usage")
+@router.get("/usage", openapi_extra=_DAYS, responses=json_answer(UsageAnswer, USAGE), summary="Show usage")
 async def show_usage(request: Request) -> Response:
     """Usage of all tokens of the caller's account, or, for a caller without a token, of those without one.
 

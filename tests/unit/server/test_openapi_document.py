@@ -20,6 +20,12 @@ JSON_BODIES = {
     for name, operation in OPERATIONS.items()
     if "application/json" in operation.get("requestBody", {}).get("content", {})
 }
+DONE = {
+    name: content["application/json"]
+    for name, operation in OPERATIONS.items()
+    for status, answer in operation["responses"].items()
+    if status in ("200", "201") and "application/json" in (content := answer.get("content", {}))
+}
 
 
 def _examples(content: dict[str, Any]) -> list[Any]:
@@ -64,6 +70,29 @@ def test_the_example_of_a_body_is_not_refused_as_malformed(name: str) -> None:
             assert answer.status_code in (200, 404, 503), answer.text
 
     run(check())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_route_says_what_it_answers(name: str) -> None:
+    """JSON, but for figures, streams, and what answers with nothing."""
+    answered = [status for status in OPERATIONS[name]["responses"] if status.startswith("2")]
+    assert len(answered) == 1
+    assert name in DONE or answered == ["204"] or name in ("get /metrics", "post /generate_stream")
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_every_answer_has_a_shape_and_examples_of_it(name: str) -> None:
+    schema = DONE[name]["schema"]
+    assert {"type", "anyOf"} & schema.keys()
+    for example in _examples(DONE[name]):
+        jsonschema_rs.validator_for(schema).validate(example)
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_an_answer_of_another_shape_is_told_from_it(name: str) -> None:
+    validator = jsonschema_rs.validator_for(DONE[name]["schema"])
+    for other in (None, "text", {"surprise": 1}, [{"surprise": 1}]):
+        assert not validator.is_valid(other), other
 
 
 def test_an_answer_that_can_be_streamed_is_described_as_one() -> None:
