@@ -1,8 +1,17 @@
 """Checks of single values that callers give: each refuses by the name that the caller wrote (InvalidParameterError)."""
 
 import math
+import re
 
 from handful.errors import InvalidParameterError
+
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", re.ASCII)
+
+
+def check_revision(name: str, value: str | None) -> None:
+    """Refuse what can't be a branch, a tag or a commit of the Hub, and could be a path. None means unset."""
+    if value is not None and (not _REVISION.fullmatch(value) or ".." in value or "//" in value):
+        raise InvalidParameterError(name, f"{value[:100]!r} is not the name of a branch, a tag or a commit.")
 
 
 def check_number(name: str, value: float | None, low: float, high: float, *, above: bool = False) -> None:

@@ -8,6 +8,7 @@ import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from handful.checks import check_revision
 from handful.errors import CheckpointError, HandfulError, NotFoundError, NotReadyError
 from handful.model.download_progress import bar_class
 from handful.model.source_cache import disk_error
@@ -57,10 +58,11 @@ def fetch(name: str, revision: str | None, *, local_only: bool, access: HubAcces
 
     `pytorch_model.bin` is only fetched where there is no safetensors file. Raises NotFoundError (no such model or
     revision, or no right to it, or not cached while offline), NotReadyError (the Hub or the network failed; what was
-    loaded is kept), CheckpointError (no weights that are read), UserError (the disk is full).
+    loaded is kept), CheckpointError (no weights that are read), InvalidParameterError, UserError (the disk is full).
     """
     from huggingface_hub.errors import HFValidationError
 
+    check_revision("revision", revision)
     try:
         folder = _snapshot(name, revision or _MAIN, _TEXTS + _SAFETENSORS, local_only, access)
         if not _holds(folder, _SAFETENSORS):

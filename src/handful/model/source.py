@@ -21,7 +21,6 @@ from handful.model.source_progress import progress_bar
 DEFAULT_NAME = "default"
 EMBEDDINGS_NAMES = default_embeddings.DEFAULT_EMBEDDINGS.names
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?", re.ASCII)
-_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", re.ASCII)
 _MAX_NAME_CHARACTERS = 4096
 
 
@@ -56,8 +55,6 @@ def resolve(name: str, *, revision: str | None = None, settings: Settings, local
         return _gguf(name, path, settings) if path.is_file() else ModelFiles(name, path.resolve(), str(path), "")
     if not is_hub_id:
         raise _unknown(name)
-    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
-        raise InvalidParameterError("revision", f"{revision!r} is not the name of a branch, a tag or a commit.")
     folder, commit = fetch(name, revision, local_only=local_only)
     return ModelFiles(name, folder, f"Hub: {name}", commit)
 

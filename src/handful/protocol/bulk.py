@@ -37,9 +37,14 @@ def id_of(value: object) -> str | int | None:
     """The `id` of a message. Raises InvalidInputError for what can't be one."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    if not isinstance(value, str) or len(value) > MAX_ID_CHARACTERS:
-        raise InvalidInputError("`id` must be a number, or a text of at most 200 characters.")
+    if not isinstance(value, str) or len(value) > MAX_ID_CHARACTERS or not _is_unicode(value):
+        raise InvalidInputError("`id` must be a whole number, or a text of at most 200 characters.")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can spell half a surrogate pair, and no frame can carry one back."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def message_of(value: dict[str, Any]) -> Message:

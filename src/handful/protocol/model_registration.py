@@ -3,13 +3,17 @@
 POST /api/models   {"name": "mine", "hub_id": "ada/mine", "revision": "main", "hub_token": "hf_...", "private": true}
 """
 
+import re
+
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from handful.checks import check_revision
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.protocol.names import check_name
 from handful.protocol.payload import parse_json
 from handful.protocol.problems import validate
 
+_TOKEN = re.compile(r"[!-~]{1,256}", re.ASCII)
 _SOURCES = ("hub_id", "path", "upload")
 _EXAMPLE: dict[str, JsonValue] = {"name": "mine", "hub_id": "ada/mine", "revision": "main"}
 
@@ -46,5 +50,8 @@ class ModelRegistration(BaseModel):
                 raise InvalidParameterError(name, "is for models of the Hub.", fix="Leave it out.")
         if asked.hub_id is not None:
             check_name("model", asked.hub_id)
+        check_revision("revision", asked.revision)
+        if asked.hub_token is not None and not _TOKEN.fullmatch(asked.hub_token):
+            raise InvalidParameterError("hub_token", "holds characters that no token has.")
         check_name("model", asked.name)
         return asked

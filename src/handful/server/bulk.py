@@ -77,27 +77,29 @@ class _Bulk:
         """Let it in, answer its messages, and on the way out give up what isn't answered."""
         try:
             first = await self._receive(FIRST_FRAME_S)
-            if first is not None and (token := wire.token_of(first)) is not None:
-                self._token, first = token, b""
-            if first is None or not await self._is_let_in():
+            if first is None:
+                return
+            token = wire.token_of(first)
+            self._token = self._token if token is None else token
+            if not await self._is_let_in():
                 return
             await self._send(wire.status_frame(f"{self._name} is asked on {self._compute_type}"))
-            await self._answer_all(first)
+            if token is None:
+                await self._begin(first)
+            while (frame := await self._receive(SILENCE_S)) is not None:
+                await self._begin(frame)
         finally:
             for work in self._works:
                 work.cancel()
             if self._works:
                 await asyncio.wait(self._works)
 
-    async def _answer_all(self, first: bytes) -> None:
-        frame: bytes | None = first
-        while frame is not None:
-            if frame:
-                await self._at_once.acquire()
-                work = asyncio.ensure_future(self._answer(frame))
-                self._works.add(work)
-                work.add_done_callback(self._done)
-            frame = await self._receive(SILENCE_S)
+    async def _begin(self, frame: bytes) -> None:
+        """Work on a message as soon as there is room for it."""
+        await self._at_once.acquire()
+        work = asyncio.ensure_future(self._answer(frame))
+        self._works.add(work)
+        work.add_done_callback(self._done)
 
     def _done(self, work: "asyncio.Task[None]") -> None:
         self._works.discard(work)
