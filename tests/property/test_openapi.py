@@ -23,7 +23,7 @@ from handful.protocol.task_shapes import TASK
 from handful.server.app import create_app
 from handful.server.auth_state import Access
 from handful.server.model_host import ModelHost
-from handful.server.registry import ServedModel
+from handful.server.served_model import ServedModel
 from handful.store.models import StoredModel
 from handful.types import ChatTemplate
 from tests.unit.server.serving import FakeModel, client_of, state_with

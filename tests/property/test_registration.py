@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from handful.server.auth_state import Access
 from handful.server.model_host import ModelHost
-from handful.server.registry import ServedModel
+from handful.server.served_model import ServedModel
 from handful.store.models import StoredModel
 from tests.property.test_openapi import Site
 from tests.unit.server.serving import FakeModel, client_of, state_with

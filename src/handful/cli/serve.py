@@ -9,7 +9,7 @@ import typer
 from handful.types import Device, Precision
 
 if TYPE_CHECKING:
-    from handful.server.registry import ModelEntry
+    from handful.server.model_entry import ModelEntry
     from handful.server.state import ServerState
     from handful.store.database import Database
 
@@ -93,7 +93,7 @@ def _state(
     from handful.server.limits import Limits
     from handful.server.model_host import ModelHost, load_registered
     from handful.server.nlp_sources import load_any, purpose_of
-    from handful.server.registry import ServedModel
+    from handful.server.served_model import ServedModel
     from handful.server.sources import registries, task_of
     from handful.server.state import ServerState
 
@@ -114,7 +114,7 @@ def _state(
         folder,
         settings().max_upload_mb << 20,
     )
-    served_models.budget_bytes = settings().model_memory_mb * 2**20
+    served_models.room.budget_bytes = settings().model_memory_mb * 2**20
     return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed, host=host)
 
 

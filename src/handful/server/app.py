@@ -39,11 +39,11 @@ from handful.server.drain import DrainGate
 from handful.server.errors import install_error_handlers
 from handful.server.host_guard import HostGuard
 from handful.server.model_catalog import ModelCatalog
+from handful.server.model_entry import ModelEntry
 from handful.server.nlp_language_model import LanguageModelTasks
 from handful.server.openai_chat_renderer import ChatRenderer
 from handful.server.openapi import failures
 from handful.server.openapi_document import describe
-from handful.server.registry import ModelEntry
 from handful.server.state import ServerState
 from handful.server.task_editor import TaskEditor
 from handful.server.task_sync import TaskSync
@@ -115,7 +115,7 @@ async def _lifespan(
     await app.state.model_catalog.start()
     sync = TaskSync(state.tasks, app.state.task_editor, state.access.threads)
     await sync.start()
-    state.models.on_unloaded = lambda entry: state.tasks.pins.model_unloaded(entry.source.name)
+    state.models.room.on_unloaded = lambda entry: state.tasks.pins.model_unloaded(entry.source.name)
     state.models.start_loading(settled)
     yield
     await sync.close()

@@ -22,7 +22,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handful.server.errors import STATUS_CLIENT_LEFT
-from handful.server.registry import EngineStats, ModelRegistry
+from handful.server.registry import ModelRegistry
+from handful.server.served_model import EngineStats
 
 router = APIRouter(tags=["health"])
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

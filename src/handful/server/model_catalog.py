@@ -14,10 +14,12 @@ from handful.errors import HandfulError, InvalidInputError, InvalidParameterErro
 from handful.protocol.model_registration import ModelRegistration
 from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
+from handful.server.model_entry import ModelSource
 from handful.server.model_host import ModelHost
 from handful.server.model_uploads import Uploads
 from handful.server.ownership import check_may_change, current_account, visible
-from handful.server.registry import ModelRegistry, ModelSource, ServedModel
+from handful.server.registry import ModelRegistry
+from handful.server.served_model import ServedModel
 from handful.server.sources import size_bytes
 from handful.store.models import Kind, ModelStore, NewModel, StoredModel
 

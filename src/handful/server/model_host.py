@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from handful.server.registry import ServedModel
+from handful.server.served_model import ServedModel
 from handful.store.models import StoredModel
 from handful.types import Device, Precision
 

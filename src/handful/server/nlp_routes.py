@@ -24,10 +24,10 @@ from handful.protocol.payload import parse_request
 from handful.protocol.text_generation import TextGenerationRequest
 from handful.server.attend import attend
 from handful.server.limits import read_body
+from handful.server.model_entry import ModelEntry
 from handful.server.models import generate_text, wait_for
 from handful.server.nlp_answer import answer_task
 from handful.server.openapi import json_answer, json_body, task_answers
-from handful.server.registry import ModelEntry
 from handful.server.state import state_of
 
 router = APIRouter(tags=["inference api"])

@@ -10,7 +10,7 @@ from typing import cast
 from handful.config import settings
 from handful.errors import HandfulError
 from handful.protocol.nlp_tasks import TEXT_GENERATION
-from handful.server.registry import ServedModel
+from handful.server.served_model import ServedModel
 from handful.types import Device, Precision
 
 

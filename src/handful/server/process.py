@@ -22,7 +22,7 @@ from fastapi import FastAPI
 from handful.errors import EngineError, HandfulError, UserError
 from handful.server.app import create_app
 from handful.server.connection import PromptProtocol
-from handful.server.registry import ModelEntry
+from handful.server.model_entry import ModelEntry
 from handful.server.state import ServerState
 
 _LAST_SECONDS = 5

@@ -7,7 +7,9 @@ from handful.errors import NotFoundError
 from handful.protocol.names import NAME_PATTERN
 from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.classifier import LoadEncoder, ServedClassifier, load_classifier
-from handful.server.registry import ModelRegistry, ModelSource, ServedModel
+from handful.server.model_entry import ModelSource
+from handful.server.registry import ModelRegistry
+from handful.server.served_model import ServedModel
 from handful.server.task_registry import ServedTask, TaskRegistry
 from handful.task.task import Task
 

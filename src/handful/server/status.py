@@ -14,8 +14,9 @@ from handful.errors import InvalidParameterError
 from handful.protocol.hosted import PinnedModels, compute_type, status_answer
 from handful.protocol.hosted_shapes import PINNED, STATUS, ModelStatus, PinnedDone, PinnedNow
 from handful.server.limits import read_body
+from handful.server.model_entry import ModelEntry
 from handful.server.openapi import json_answer, json_body
-from handful.server.registry import ModelEntry, ModelRegistry
+from handful.server.registry import ModelRegistry
 from handful.server.state import state_of
 
 router = APIRouter(tags=["models"])
@@ -40,7 +41,7 @@ def _status(request: Request, name: str) -> Response:
     entry = models.entry(name)
     info = entry.model.info if entry.model is not None else None
     engine = info.engine if info is not None else "transformers"
-    told = status_answer(info is not None, models.is_too_big(entry), _device(models, entry), engine)
+    told = status_answer(info is not None, models.room.is_too_big(entry), _device(models, entry), engine)
     told |= {"status": entry.state, "pinned": entry.is_pinned} | _way(models, entry)
     return JSONResponse(told)
 

@@ -9,7 +9,8 @@ import uvicorn
 
 from handful.local import LocalModel
 from handful.server.app import create_app
-from handful.server.registry import ModelRegistry, ModelSource
+from handful.server.model_entry import ModelSource
+from handful.server.registry import ModelRegistry
 from handful.server.state import ServerState
 from handful.server.task_registry import ServedTask, TaskRegistry
 

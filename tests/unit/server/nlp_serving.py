@@ -27,8 +27,9 @@ from handful.nlp_types import (
     ZeroShotOptions,
 )
 from handful.protocol.nlp_tasks import REQUESTS
+from handful.server.model_entry import ModelSource
 from handful.server.nlp_served import ServedNlpModel
-from handful.server.registry import ModelRegistry, ModelSource
+from handful.server.registry import ModelRegistry
 from handful.server.state import ServerState
 from handful.server.task_registry import TaskRegistry
 from tests.unit.server.serving import FakeModel, client_of, run

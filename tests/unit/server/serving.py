@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from handful.backend import AsyncBackend
 from handful.errors import BusyError, HandfulError
 from handful.server.app import create_app
-from handful.server.registry import ModelRegistry, ModelSource
+from handful.server.model_entry import ModelSource
+from handful.server.registry import ModelRegistry
 from handful.server.state import ServerState
 from handful.server.task_registry import ServedTask, TaskRegistry
 from handful.task.task import Example, Task

@@ -12,7 +12,8 @@ import pytest
 
 from handful.config import Settings
 from handful.local import LocalModel, load
-from handful.server.registry import ModelRegistry, ModelSource
+from handful.server.model_entry import ModelSource
+from handful.server.registry import ModelRegistry
 from handful.server.state import ServerState
 from handful.server.task_registry import TaskRegistry
 from handful.types import GenerationParameters

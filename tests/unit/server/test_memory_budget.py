@@ -12,7 +12,9 @@ from handful.errors import NotReadyError
 from handful.local import LocalModel
 from handful.server.errors import ForbiddenError
 from handful.server.memory_budget import Resident, to_unload
-from handful.server.registry import ModelRegistry, ModelSource, ServedModel
+from handful.server.model_entry import ModelSource
+from handful.server.registry import ModelRegistry
+from handful.server.served_model import ServedModel
 from handful.server.state import ServerState
 from handful.server.task_registry import ServedTask, TaskRegistry
 from tests.unit.local.test_local_model import make

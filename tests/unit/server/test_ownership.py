@@ -14,8 +14,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from handful.server.app import create_app
+from handful.server.model_entry import ModelSource
 from handful.server.ownership import current_account, visible
-from handful.server.registry import ModelRegistry, ModelSource
+from handful.server.registry import ModelRegistry
 from handful.server.state import ServerState
 from handful.store.accounts import Accounts
 from handful.store.database import Database

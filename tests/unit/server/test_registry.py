@@ -3,7 +3,8 @@
 import pytest
 
 from handful.errors import InvalidInputError, NotFoundError
-from handful.server.registry import ModelEntry, ModelRegistry, ModelSource
+from handful.server.model_entry import ModelEntry, ModelSource
+from handful.server.registry import ModelRegistry
 from handful.server.task_registry import ServedTask, TaskRegistry
 from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, state_with, until
 

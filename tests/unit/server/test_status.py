@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from handful.server.registry import ModelEntry, ModelSource
+from handful.server.model_entry import ModelEntry, ModelSource
 from tests.unit.server.serving import FakeModel, client_of, run, state_with, until
 from tests.unit.server.test_memory_budget import Zoo, ask, started
 
