@@ -1,5 +1,6 @@
 # make demo    install into .venv, get the default model, see few-shot predictions
 # make test    install what the tests need and run them
+# make clients  other makers' clients, in an environment of their own, for the tests (make test does it)
 # make check   ruff, mypy --strict, import-linter
 # make serve   the HTTP server on 127.0.0.1:8000
 # make bench   handful against Transformers on the reference workload
@@ -7,10 +8,11 @@
 # make roofline  this machine's limits and what share of them each workload reaches
 # make charts  docs/performance.md and its charts from benchmarks/results
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-peers roofline charts clean
+.PHONY: help demo test clients check serve bench bench-peers roofline charts clean
 
 PYTHON ?= python3
 VENV ?= .venv
+CLIENTS ?= .clients
 BIN := $(VENV)/bin
 KERNELS := $(wildcard src/handful/model/ops/native/*.cpp src/handful/model/ops/native/*.h)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -46,7 +48,18 @@ demo: $(VENV)/.runtime
 serve: $(VENV)/.runtime
 	@$(BIN)/handful serve
 
-test: $(VENV)/.test
+# Their packages in front of those of .venv, which they share: `tests/e2e/python/requirements.txt` says why.
+$(CLIENTS)/.installed: $(VENV)/.test tests/e2e/python/requirements.txt
+	@$(BIN)/python -m venv --clear --without-pip $(CLIENTS)
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > $$($(CLIENTS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth
+	@$(BIN)/python -m pip --python $(CLIENTS)/bin/python install --quiet --disable-pip-version-check --no-deps \
+	  --requirement tests/e2e/python/requirements.txt
+	@touch $@
+
+clients: $(CLIENTS)/.installed
+
+test: $(VENV)/.test $(CLIENTS)/.installed
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.check
@@ -72,4 +85,4 @@ charts: $(VENV)/.test
 	@$(BIN)/python benchmarks/report.py
 
 clean:
-	rm -rf $(VENV) .peers build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) .peers build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
