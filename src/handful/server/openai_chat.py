@@ -11,6 +11,7 @@ from handful.protocol.openai_chat import ChatRequest
 from handful.protocol.openai_chat_answer import ChatWriter, chat_answer
 from handful.protocol.openai_shapes import CHAT, ChatAnswer
 from handful.server.attend import attend
+from handful.server.cached import always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
@@ -59,9 +60,16 @@ async def _chat(request: Request, route_model: str | None) -> Response:
         writer = ChatWriter(wire, heading)
         return EventStream(chunks(asked.backend, [prompt], parameters, writer), asked.watch, headers)
     started = time.perf_counter()
+    said = {"route": "chat", "prompt": prompt} | wire.model_dump(mode="json")  # the template may change with the files
+    slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=always_same(parameters))
+    if (found := slot.find()) is not None:
+        own = {"id": heading.id, "created": heading.created}
+        return JSONResponse(found | own, headers=cache_headers(headers, time.perf_counter() - started))
     generation = await attend(asked.backend.generate(prompt, parameters), asked.watch)
-    headers |= work_headers(time.perf_counter() - started, [generation])
-    return JSONResponse(chat_answer(wire, heading, generation), headers=headers)
+    value = chat_answer(wire, heading, generation)
+    if are_whole([generation]):
+        slot.keep(value)
+    return JSONResponse(value, headers=headers | work_headers(time.perf_counter() - started, [generation]))
 
 
 async def _prompt(asked: Asked, wire: ChatRequest, renderer: ChatRenderer) -> tuple[int, ...]:

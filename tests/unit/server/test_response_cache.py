@@ -17,7 +17,7 @@ from handful.server.state import ServerState
 from handful.store.accounts import Accounts
 from handful.store.database import Database
 from handful.store.responses import CacheBounds, CachedResponses
-from handful.types import Completion, Generation, GenerationParameters, Prompt
+from handful.types import ChatTemplate, Completion, Generation, GenerationParameters, Prompt
 from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, state_with, until
 from tests.unit.server.with_access import bearer, opened, state_over, written
 
@@ -130,6 +130,25 @@ def test_a_completion_is_given_again_under_an_id_of_its_own() -> None:
     assert second.headers["x-compute-type"] == "cache"
     assert second.json()["choices"] == first.json()["choices"]
     assert second.json()["id"] != first.json()["id"]
+
+
+def test_a_chat_is_given_again_as_long_as_the_conversation_and_its_template_are_the_same() -> None:
+    def chat(**changes: Any) -> dict[str, Any]:
+        messages = [{"role": "user", "content": "Hi"}]
+        asked = {"messages": messages, "max_tokens": 3, "temperature": 0, "_": {"path": "/v1/chat/completions"}}
+        return asked | changes
+
+    cache, plain = ResponseCache(ROOMY), ChatTemplate("{{ messages[0].content }}")
+    answers = ask_all(state_with(FakeModel(chat_template=plain), responses=cache), chat(), chat())
+    first, second = (answer.json() for answer in answers)
+    assert [answer.headers["x-compute-type"] for answer in answers] == ["cpu", "cache"]
+    assert second["choices"] == first["choices"]
+    assert second["id"] != first["id"]
+    other = ChatTemplate("<{{ messages[0].content }}>")
+    changed = [chat(messages=[{"role": "user", "content": "Ho"}]), chat(stop="w2"), chat(temperature=1), chat(n=1)]
+    answers = ask_all(state_with(FakeModel(chat_template=plain), responses=cache), *changed, chat(stream=True))
+    answers += ask_all(state_with(FakeModel(chat_template=other), responses=cache), chat())
+    assert [answer.headers["x-compute-type"] for answer in answers] == ["cpu", "cpu", "cpu", "cache", "cpu", "cpu"]
 
 
 def test_embeddings_are_given_again() -> None:
