@@ -37,7 +37,9 @@ class Settings(BaseSettings):
         default="sqlite:///~/.local/share/handful/handful.db",
         description="Where accounts, API tokens and usage are kept: a SQLite file, or postgresql://...",
     )
-    model_memory_mb: int = Field(default=0, ge=0, description="Room for the weights of loaded models, in MiB; 0: all.")
+    model_memory_mb: int = Field(
+        default=0, ge=0, description="Room for models with their keys and values, in MiB; 0: all."
+    )
     response_cache_mb: int = Field(default=64, ge=0, description="Room for answers to be given again, in MiB; 0: none.")
     response_cache_entries: int = Field(default=100_000, ge=1, description="Most answers that are kept.")
     token: SecretStr | None = Field(default=None, description="API token for commands whose model is a URL.")

@@ -106,13 +106,15 @@ def _state(
         return load(name, device=how[1])
 
     tasks = [task_of(str(file), load_encoder) for file in files]
-    served_models, served_tasks = registries(models or [settings().model], tasks, load_model, purpose_of)
+    kv_bytes = settings().kv_memory_mb * 2**20
+    served_models, served_tasks = registries(models or [settings().model], tasks, load_model, purpose_of, kv_bytes)
     limits, folder = Limits.from_settings(settings()), settings().cache_folder
     host = ModelHost(
         lambda model, token: load_registered(model, token, how, folder),
         purpose_of,
         folder,
         settings().max_upload_mb << 20,
+        kv_bytes,
     )
     served_models.room.budget_bytes = settings().model_memory_mb * 2**20
     return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed, host=host)

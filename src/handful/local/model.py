@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 class LocalModel:
     """A `Backend` that runs its model here. Thread-safe; calls from many threads share batches and prefixes."""
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, info: ModelInfo, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, tokenizer: Tokenizer, info: ModelInfo, settings: Settings, kv_bytes: int = 0
+    ) -> None:
         self._info = info
+        self._kv_bytes = kv_bytes
         self._settings = settings
         self.tokenizer = tokenizer
         self.context_length = info.context_length
@@ -48,6 +51,11 @@ class LocalModel:
     def info(self) -> ModelInfo:
         """What the model is and how it runs."""
         return self._info
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it may take: its weights, and room for keys and values."""
+        return self._info.weight_bytes + self._kv_bytes
 
     def stats(self) -> LoopStats:
         """What the engine is doing now."""

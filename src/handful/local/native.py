@@ -26,8 +26,9 @@ def limits_of(settings: Settings, kv_bytes_per_token: int) -> Limits:
 
 def native_model(loaded: LoadedModel, settings: Settings) -> LocalModel:
     """A model that answers, around weights in memory."""
-    limits = limits_of(settings, loaded.spec.kv_bytes_per_token(loaded.decoder.dtype))
+    bytes_per_token = loaded.spec.kv_bytes_per_token(loaded.decoder.dtype)
+    limits = limits_of(settings, bytes_per_token)
     runner = Runner(loaded.decoder, limits.num_slots)
     scheduler = Scheduler(SegmentTree(Arena(limits.num_slots)), limits)
     engine = Engine(runner, scheduler, frozenset(loaded.tokenizer.eos_token_ids))
-    return LocalModel(engine, loaded.tokenizer, loaded.info, settings)
+    return LocalModel(engine, loaded.tokenizer, loaded.info, settings, limits.num_slots * bytes_per_token)

@@ -14,7 +14,6 @@ import torch
 from handful.config import Settings
 from handful.engine.arena import Arena
 from handful.engine.engine import Engine
-from handful.engine.scheduler import Limits
 from handful.engine.segments import SegmentTree
 from handful.local.model import LocalModel
 from handful.local.native import limits_of
@@ -45,10 +44,13 @@ def transformers_model(files: ModelFiles, precision: Precision, device: Device, 
     config = model.config.get_text_config()
     info = _describe(files, model, _context_length(config), dtype_name(dtype), place.type)
     runner = TransformersRunner(model, place)
-    limits = _limits(settings, config, dtype)
+    bytes_per_token = _kv_bytes_per_token(config, dtype)
+    limits = limits_of(settings, bytes_per_token)
+    limits = replace(limits, max_running_requests=min(limits.max_running_requests, MAX_RUNNING_REQUESTS))
     scheduler = OneByOne(SegmentTree(Arena(limits.num_slots)), limits, runner.caches)
     _log.warning("%s (%s) runs through Transformers, one request at a time", files.name, info.architecture)
-    return LocalModel(Engine(runner, scheduler, frozenset(tokenizer.eos_token_ids)), tokenizer, info, settings)
+    engine = Engine(runner, scheduler, frozenset(tokenizer.eos_token_ids))
+    return LocalModel(engine, tokenizer, info, settings, limits.num_slots * bytes_per_token)
 
 
 def _context_length(config: Any) -> int:
@@ -56,14 +58,12 @@ def _context_length(config: Any) -> int:
     return next((length for length in lengths if isinstance(length, int) and length > 0), DEFAULT_CONTEXT_LENGTH)
 
 
-def _limits(used: Settings, config: Any, dtype: torch.dtype) -> Limits:
-    """The memory for keys and values in tokens, by the configuration's sizes (full attention in every layer)."""
+def _kv_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
+    """Bytes of keys and values that one token keeps, by the configuration's sizes (full attention in every layer)."""
     heads = getattr(config, "num_attention_heads", None) or 1
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    bytes_per_token = 2 * config.num_hidden_layers * kv_heads * head_dim * dtype.itemsize
-    limits = limits_of(used, bytes_per_token)
-    return replace(limits, max_running_requests=min(limits.max_running_requests, MAX_RUNNING_REQUESTS))
+    return int(2 * config.num_hidden_layers * kv_heads * head_dim * dtype.itemsize)
 
 
 def _describe(files: ModelFiles, model: Any, context_length: int, precision: str, device: str) -> ModelInfo:

@@ -40,11 +40,13 @@ from handful.server.errors import install_error_handlers
 from handful.server.host_guard import HostGuard
 from handful.server.model_catalog import ModelCatalog
 from handful.server.model_entry import ModelEntry
+from handful.server.model_pins import ModelPins
 from handful.server.nlp_language_model import LanguageModelTasks
 from handful.server.openai_chat_renderer import ChatRenderer
 from handful.server.openapi import failures
 from handful.server.openapi_document import describe
 from handful.server.state import ServerState
+from handful.server.store_sync import StoreSync
 from handful.server.task_editor import TaskEditor
 from handful.server.task_sync import TaskSync
 from handful.server.usage import UsageGate
@@ -68,6 +70,7 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
     app.state.chat_renderer = ChatRenderer()
     app.state.language_model_tasks = LanguageModelTasks(app.state.chat_renderer)
     app.state.model_catalog = ModelCatalog(state.models, state.access, state.host)
+    app.state.model_pins = ModelPins(state.models, state.access)
     app.state.task_editor = TaskEditor(state.tasks, state.models, state.access)
     app.include_router(health.router)
     app.include_router(metrics.router, responses=failures("hugging face"))
@@ -112,8 +115,8 @@ async def _lifespan(
 
     state.access.start()
     await state.responses.start()
-    await app.state.model_catalog.start()
-    sync = TaskSync(state.tasks, app.state.task_editor, state.access.threads)
+    tasks = TaskSync(state.tasks, app.state.task_editor, state.access.threads)
+    sync = StoreSync(app.state.model_catalog.refresh, app.state.model_pins.refresh, tasks.refresh)
     await sync.start()
     state.models.room.on_unloaded = lambda entry: state.tasks.pins.model_unloaded(entry.source.name)
     state.models.start_loading(settled)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resident:
-    """A model in memory. `num_bytes` of weights; `used_at` is when it was last asked; a busy one computes now."""
+    """A model in memory. `num_bytes` that it may take; `used_at` is when it was last asked; a busy one computes now."""
 
     name: str
     num_bytes: int

@@ -1,17 +1,19 @@
 """Models that accounts register while the server runs: each is named `account/name` and loaded when it is first asked.
 
 An account's names begin with its own, so a name that is taken tells nobody anything. A Hub token stays in memory, where
-loading needs it, and is gone with the process: what was fetched by then still loads. Servers that share a database see
-each other's models from their next start on.
+loading needs it, and is gone with the process: what was fetched by then still loads. Servers that share a database
+serve each other's models (store_sync.py); those that didn't get the Hub token have to find the files without it.
 """
 
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 
-from handful.errors import HandfulError, InvalidInputError, InvalidParameterError, StoreError
+from handful.errors import ConflictError, HandfulError, InvalidInputError, InvalidParameterError, StoreError
 from handful.protocol.model_registration import ModelRegistration
+from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
 from handful.server.model_entry import ModelSource
@@ -35,6 +37,8 @@ class ModelCatalog:
         self._store = None if access.database is None else ModelStore(access.database)
         self._registered: dict[str, StoredModel] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
+        self._unusable: set[str] = set()
 
     @property
     def uploads(self) -> Uploads:
@@ -42,19 +46,26 @@ class ModelCatalog:
         host = self._needed()[1]
         return Uploads(host.folder / "uploads", host.max_upload_bytes)
 
-    async def start(self) -> None:
-        """Serve what the database has."""
+    async def refresh(self) -> None:
+        """Serve the models of the database, and no longer those that are gone from it. Raises StoreError."""
         if self._store is None or self._host is None:
             return
+        async with self._lock:
+            found = {model.id: model for model in await self._threads.run(self._store.all)}
+            for gone in [model for model in self._registered.values() if model.id not in found]:
+                with suppress(ConflictError):  # it is being loaded: next time
+                    self._keep_until_ended(gone, self._take_out(gone), deletes=False)
+            known = {model.id for model in self._registered.values()} | self._unusable
+            for model in found.values():
+                if model.id not in known:
+                    await self._adopt(model)
+
+    async def _adopt(self, model: StoredModel) -> None:
         try:
-            found = await self._threads.run(self._store.all)
-        except StoreError:  # it was logged
-            return
-        for model in found:
-            try:
-                await self._serve(model, None)
-            except HandfulError as error:  # the command line has that name
-                _log.warning(json.dumps({"event": "model not served", "id": model.id, "kind": type(error).__name__}))
+            await self._serve(model, None)
+        except HandfulError as error:  # the command line has that name
+            self._unusable.add(model.id)
+            _log.warning(json.dumps({"event": "model not served", "id": model.id, "kind": type(error).__name__}))
 
     def visible(self) -> list[StoredModel]:
         """The registered models that the caller sees."""
@@ -73,39 +84,49 @@ class ModelCatalog:
             location=location,
             revision=asked.revision,
         )
-        try:
-            self._models.check_free(new.name)
-            made = await self._threads.run(store.create, new)
-        except BaseException:
-            if upload is not None:
-                await asyncio.to_thread(self.uploads.put_back, upload, new.name)
-            raise
-        await self._serve(made, asked.hub_token)
+        async with self._lock:
+            try:
+                self._models.check_free(new.name)
+                made = await self._threads.run(store.create, new)
+            except BaseException:
+                if upload is not None:
+                    await asyncio.to_thread(self.uploads.put_back, upload, new.name)
+                raise
+            await self._serve(made, asked.hub_token)
         return made
 
     async def remove(self, name: str) -> None:
         """Serve and keep a model no longer. Requests that run have a minute to end. Raises as a wrong name does."""
         store, _ = self._needed()
-        self._models.entry(name)  # 404 for what the caller doesn't see
-        model = self._registered.get(name)
-        if model is None:
-            raise ForbiddenError(f"Model {name} was named when the server was started and stays.")
-        check_may_change(model.owner, f"Model {name}")
-        loaded = self._models.remove(name)
-        del self._registered[name]
-        try:
-            await self._threads.run(store.delete, model.id)
-        except StoreError:
-            await self._serve(model, None)
-            raise
-        ending = asyncio.ensure_future(self._end(model, loaded))
+        async with self._lock:
+            self._models.entry(name)  # 404 for what the caller doesn't see
+            model = self._registered.get(name)
+            if model is None:
+                raise ForbiddenError(f"Model {name} was named when the server was started and stays.")
+            check_may_change(model.owner, f"Model {name}")
+            loaded = self._take_out(model)
+            try:
+                await self._threads.run(store.delete, model.id)
+            except StoreError:
+                await self._serve(model, None)
+                raise
+        self._keep_until_ended(model, loaded, deletes=True)
+
+    def _take_out(self, model: StoredModel) -> ServedModel | None:
+        """Serve it no longer. Raises ConflictError while it is being loaded."""
+        loaded = self._models.remove(model.name)
+        del self._registered[model.name]
+        return loaded
+
+    def _keep_until_ended(self, model: StoredModel, loaded: ServedModel | None, *, deletes: bool) -> None:
+        ending = asyncio.ensure_future(self._end(model, loaded, deletes))
         self._closing.add(ending)
         ending.add_done_callback(self._closing.discard)
 
-    async def _end(self, model: StoredModel, loaded: ServedModel | None) -> None:
+    async def _end(self, model: StoredModel, loaded: ServedModel | None, deletes: bool) -> None:
         if loaded is not None:
             await asyncio.to_thread(loaded.close, _LAST_SECONDS)
-        if model.kind == "upload":
+        if deletes and model.kind == "upload":
             await asyncio.to_thread(self.uploads.delete, Path(model.location))
 
     async def _located(
@@ -129,12 +150,14 @@ class ModelCatalog:
     async def _serve(self, model: StoredModel, hub_token: str | None) -> None:
         host = self._needed()[1]
         is_here = model.kind != "hub"
+        purpose = await asyncio.to_thread(host.purpose_of, model.location) if is_here else None
         source = ModelSource(
             model.name,
             lambda: host.load(model, hub_token),
             await asyncio.to_thread(size_bytes, model.location) if is_here else 0,
+            host.kv_bytes if purpose in (None, TEXT_GENERATION) else 0,
             private_to=model.private_to,
-            task=await asyncio.to_thread(host.purpose_of, model.location) if is_here else None,
+            task=purpose,
             is_lazy=True,
         )
         self._models.add(source)

@@ -23,7 +23,8 @@ _LOGGED_PARTS = 20
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A name and how to load what stands behind it. `size_bytes` of weights, 0 where unknown, serves the estimate.
+    """A name and how to load what stands behind it. `size_bytes` of weights, 0 where unknown, serves the estimate of
+    its time; with `kv_bytes`, the room for its keys and values, it is what it needs of the memory.
 
     `private_to` is the account whose tokens alone see the model; see ownership.py. `task` is what the model is for, by
     its files; None where that shows only when it has loaded. One that `is_lazy` is loaded when it is first asked.
@@ -32,6 +33,7 @@ class ModelSource:
     name: str
     load: Callable[[], ServedModel]
     size_bytes: int = 0
+    kv_bytes: int = 0
     private_to: str | None = None
     task: str | None = TEXT_GENERATION
     is_lazy: bool = False
@@ -81,8 +83,9 @@ class ModelEntry:
 
     @property
     def num_bytes(self) -> int:
-        """What its weights take in memory; before it has loaded, what they take on disk (0 where unknown)."""
-        return (self.model.info.weight_bytes if self.model is not None else 0) or self.source.size_bytes
+        """What it may take in memory; before it has loaded, by its files and what is set for keys and values."""
+        loaded = self.model.num_bytes if self.model is not None else 0
+        return loaded or self.source.size_bytes + self.source.kv_bytes
 
     @property
     def is_busy(self) -> bool:

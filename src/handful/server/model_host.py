@@ -11,12 +11,16 @@ from handful.types import Device, Precision
 
 @dataclass(frozen=True, slots=True)
 class ModelHost:
-    """`load` takes a registered model and its owner's token for the Hub, and blocks; `folder` holds the uploads."""
+    """`load` takes a registered model and its owner's token for the Hub, and blocks; `folder` holds the uploads.
+
+    `kv_bytes` are those that a language model takes for keys and values.
+    """
 
     load: Callable[[StoredModel, str | None], ServedModel]
     purpose_of: Callable[[str], str | None]
     folder: Path
     max_upload_bytes: int = 20 << 30
+    kv_bytes: int = 0
 
 
 def load_registered(

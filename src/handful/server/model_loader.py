@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from handful.errors import EngineError
+from handful.server.errors import ForbiddenError
 from handful.server.model_entry import ModelEntry
 from handful.server.model_room import ModelRoom
 from handful.server.served_model import ServedModel
@@ -30,6 +31,7 @@ class ModelLoader:
         self._threads: list[threading.Thread] = []
         self._turn = threading.Lock()  # Transformers can't load two models at once
         self._on_settled: Callable[[ModelEntry], None] = lambda _: None
+        self._has_started = False
 
     @property
     def is_busy(self) -> bool:
@@ -67,6 +69,15 @@ class ModelLoader:
 
         # A daemon: a server that is told to stop doesn't wait for a model nobody will use.
         self._start(load_all)
+        self._has_started = True
+        self.load_pinned()
+
+    def load_pinned(self) -> None:
+        """Start loading the pinned models that are not in memory, once the server has started."""
+        for entry in [each for each in self._entries.values() if each.is_pinned and each.loads_when_asked]:
+            if self._has_started:
+                with suppress(ForbiddenError):  # what takes its room is on its way itself: a request tries again
+                    self.load_lazily(entry)
 
     def load_lazily(self, entry: ModelEntry) -> None:
         """Start loading a lazy model, unless it is loaded, or being loaded, or just failed."""
@@ -107,7 +118,9 @@ class ModelLoader:
         return sum(each.remaining_s(now) for each in eager[: eager.index(entry) + 1])
 
     def _eager(self) -> list[tuple[str, ModelEntry]]:
-        return [(name, entry) for name, entry in self._entries.items() if not entry.loads_when_asked]
+        """What is loaded at the start, in this order: pinned models have their room before others."""
+        eager = [(name, entry) for name, entry in self._entries.items() if not entry.loads_when_asked]
+        return sorted(eager, key=lambda named: not named[1].is_pinned)
 
     def _start(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name="handful-load", daemon=True)

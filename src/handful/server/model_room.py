@@ -37,14 +37,19 @@ class ModelRoom:
         if self.is_too_big(entry):
             needed, given = (f"{number / 2**20:.0f} MiB" for number in (entry.num_bytes, self.budget_bytes))
             problem = f"Model {entry.source.name} is too large to be loaded ({needed} > {given})."
-            raise ForbiddenError(problem, fix="The server's HANDFUL_MODEL_MEMORY_MB says how much may be.")
+            fix = "HANDFUL_MODEL_MEMORY_MB says how much may be, HANDFUL_KV_MEMORY_MB what of it keys and values take."
+            raise ForbiddenError(problem, fix=fix)
         if to_unload(self._residents(entry), entry.num_bytes, self.budget_bytes) is None:
             problem = f"There is no room for model {entry.source.name} beside the models that are pinned."
             raise ForbiddenError(problem, fix="Pin fewer with POST /usage/pinned_models.")
 
+    def fit_together(self, entries: Iterable[ModelEntry]) -> bool:
+        """Whether models fit into the memory side by side."""
+        return to_unload([], sum(each.num_bytes for each in entries), self.budget_bytes) is not None
+
     def check_together(self, entries: Iterable[ModelEntry]) -> None:
         """ForbiddenError where models don't fit into the memory together."""
-        if to_unload([], sum(each.num_bytes for each in entries), self.budget_bytes) is None:
+        if not self.fit_together(entries):
             raise ForbiddenError("These models don't fit into the memory together.", fix="Pin fewer.")
 
     def take_out_for(self, entry: ModelEntry) -> list[ServedModel]:

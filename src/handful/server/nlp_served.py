@@ -72,6 +72,11 @@ class ServedNlpModel:
         self.info = _info(model, name, device)
 
     @property
+    def num_bytes(self) -> int:
+        """Memory that its weights take; between requests it keeps nothing else."""
+        return self.info.weight_bytes
+
+    @property
     def task(self) -> NlpTask:
         """What the model is for."""
         return self._model.task

@@ -6,7 +6,7 @@ Names are looked up, never resolved: no request makes the server read a path or 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from handful.backend import AsyncBackend
 from handful.errors import ConflictError, EngineError, InvalidInputError, NotFoundError, NotReadyError
@@ -119,19 +119,31 @@ class ModelRegistry:
         """How long until a model that is being loaded is ready."""
         return self._loader.estimate_s(name)
 
-    def pin(self, names: Iterable[str]) -> None:
-        """Keep models in memory, and of those that the caller sees no others; loads them where they aren't.
-
-        All or none: raises NotFoundError, and ForbiddenError where they don't fit into the memory together.
-        """
-        pinned = {name: self.entry(name) for name in names}
+    def check_pins(self, names: Iterable[str]) -> None:
+        """NotFoundError, and ForbiddenError where models don't fit beside each other and what others have pinned."""
+        pinned = [self.entry(name) for name in names]
         others = [each for name, each in self._entries.items() if name not in self.names and each.is_pinned]
-        self.room.check_together((*pinned.values(), *others))
+        self.room.check_together((*pinned, *others))
+
+    def pin(self, names: Iterable[str]) -> None:
+        """Keep models in memory, and of those that the caller sees no others; loads them where they aren't."""
+        wanted = set(names)
         for name in self.names:
-            self._entries[name].is_pinned = name in pinned
-        for entry in pinned.values():
-            if entry.loads_when_asked:
-                self._loader.load_lazily(entry)
+            self._entries[name].is_pinned = name in wanted
+        self._loader.load_pinned()
+
+    def adopt_pins(self, names: Set[str]) -> frozenset[str]:
+        """Keep these models in memory and no others, whoever sees them. Returns those that there is no room for."""
+        left: set[str] = set()
+        pinned: list[ModelEntry] = []
+        before = [entry.is_pinned for entry in self._entries.values()]
+        for name, entry in self._entries.items():
+            entry.is_pinned = name in names and self.room.fit_together((*pinned, entry))
+            pinned += [entry] if entry.is_pinned else []
+            left |= {name} if name in names and not entry.is_pinned else set()
+        if before != [entry.is_pinned for entry in self._entries.values()]:
+            self._loader.load_pinned()
+        return frozenset(left)
 
     def close(self) -> None:
         """Free all models that were loaded. What they still compute then is given up: the drain is over.

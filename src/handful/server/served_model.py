@@ -83,6 +83,11 @@ class ServedModel(Protocol):
         """What the model is and how it runs."""
         ...
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it may take, weights and all."""
+        ...
+
     def stats(self) -> EngineStats:
         """What its engine is doing now."""
         ...

@@ -65,12 +65,13 @@ def registries(
     tasks: Iterable[Task | ServedClassifier],
     load: Load,
     purpose_of: Purpose = lambda _: TEXT_GENERATION,
+    kv_bytes: int = 0,
 ) -> tuple[ModelRegistry, TaskRegistry]:
     """Everything to serve: the models given, those that tasks name, and the tasks on them.
 
     `purpose_of` says what a model is for (None: that shows when it has loaded); what isn't a language model is loaded
-    when it is first asked. A task without a model runs on the first. Raises NotFoundError, InvalidInputError (names
-    that clash or can't be).
+    when it is first asked. `kv_bytes` are those that a language model takes for keys and values. A task without a model
+    runs on the first. Raises NotFoundError, InvalidInputError (names that clash or can't be).
     """
     named = [split_name(spec) for spec in specs]
     models = dict(named)
@@ -81,10 +82,11 @@ def registries(
         models.setdefault(name, model)
         served.append(ServedTask(task, name, classifier=classifier))
     added = [(name, model) for name, model in models.items() if name not in {each for each, _ in named}]
-    sources = [_source(name, model, load, purpose_of(model)) for name, model in (*named, *added)]
+    sources = [_source(name, model, load, purpose_of(model), kv_bytes) for name, model in (*named, *added)]
     return ModelRegistry(sources), TaskRegistry(served)
 
 
-def _source(name: str, model: str, load: Load, purpose: str | None) -> ModelSource:
-    is_lazy = purpose not in (None, TEXT_GENERATION)
-    return ModelSource(name, lambda: load(model), size_bytes(model), task=purpose, is_lazy=is_lazy)
+def _source(name: str, model: str, load: Load, purpose: str | None, kv_bytes: int) -> ModelSource:
+    is_other = purpose not in (None, TEXT_GENERATION)
+    needed = 0 if is_other else kv_bytes
+    return ModelSource(name, lambda: load(model), size_bytes(model), needed, task=purpose, is_lazy=is_other)

@@ -1,7 +1,7 @@
 """GET /status/{model}: whether a model is in memory, or how far on its way. /usage/pinned_models: which stay there.
 
 Asking for a status loads nothing. Pinned models are loaded where they aren't; who pins replaces the whole list of the
-models that the caller sees. Pins are this server's: after a restart there are none.
+models that the caller sees. Pins outlive the server: see model_pins.py.
 """
 
 from typing import Any
@@ -81,7 +81,7 @@ async def pin(request: Request) -> Response:
     wanted = PinnedModels.from_body(await read_body(request, state.limits)).pinned_models
     for each in wanted:
         _check_device(models, each.model_id, each.compute_type)
-    models.pin(each.model_id for each in wanted)
+    await request.app.state.model_pins.replace(each.model_id for each in wanted)
     return JSONResponse({"ok": _DONE.format(len(_pinned(models))), "pinned_models": _pinned(models)})
 
 

@@ -42,6 +42,11 @@ class TaskEditor:
         self._locks: WeakValueDictionary[TaskKey, asyncio.Lock] = WeakValueDictionary()
 
     @property
+    def model_names(self) -> frozenset[str]:
+        """The names of all models that are served, whoever sees them."""
+        return frozenset(self._models.all_states())
+
+    @property
     def has_store(self) -> bool:
         """Whether there is a database."""
         return self._store is not None

@@ -1,49 +1,35 @@
-"""Keeping a server's tasks those of the database: all of them at its start, then what others change.
+"""Keeping a server's tasks those of the database: all of them at its start, then what others change (store_sync.py).
 
-Servers that share a database see each other's changes within `REFRESH_S`. A write of this server whose outcome got
-lost (the database hung) is settled the same way.
+A write of this server whose outcome got lost (the database hung) is settled the same way.
 """
 
-import asyncio
 import json
 import logging
-from contextlib import suppress
 
-from handful.errors import HandfulError, StoreError
+from handful.errors import HandfulError
 from handful.server.auth_store import StoreThreads
 from handful.server.task_editor import TaskEditor
 from handful.server.task_registry import TaskRegistry
 from handful.store.tasks import StoredTask
 
-REFRESH_S = 2.0
 _log = logging.getLogger("handful.server")
 
 
 class TaskSync:
-    """Looks for changes as long as it runs. Belongs to one event loop."""
+    """Looks for changes when it is told to. Belongs to one event loop."""
 
     def __init__(self, tasks: TaskRegistry, editor: TaskEditor, threads: StoreThreads) -> None:
         self._tasks, self._editor, self._threads = tasks, editor, threads
         self._unusable: dict[str, int] = {}
-        self._running: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Serve the tasks of the database, and go on looking. While it can't be used, those that are known stay."""
-        if not self._editor.has_store:
-            return
-        with suppress(StoreError):  # it was logged
-            await self.refresh()
-        self._running = asyncio.ensure_future(self._keep_refreshing())
-
-    async def close(self) -> None:
-        """Stop looking."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        self._models: frozenset[str] = frozenset()
 
     async def refresh(self) -> None:
-        """Look once. Raises StoreError."""
-        store = self._editor.store
+        """Look once. Raises StoreError. Where models came or went, what couldn't be served is tried again."""
+        if not self._editor.has_store:
+            return
+        store, models = self._editor.store, self._editor.model_names
+        if models != self._models:
+            self._unusable, self._models = {}, models
         newest = await self._threads.run(store.versions)
         known = {served.stored.id: served.version for served in self._tasks.everything() if served.stored is not None}
         for task_id in known.keys() - newest.keys():
@@ -82,9 +68,3 @@ class TaskSync:
                     there = self._tasks.find(served.key)
                     if there is not None and there.stored is not None and there.stored.id == task_id:
                         await self._editor.forget(there)
-
-    async def _keep_refreshing(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_S)
-            with suppress(StoreError):
-                await self.refresh()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from handful.errors import StoreError
 from handful.store.database import Database
 
-HEAD = "0003"
+HEAD = "0004"
 _LOCK = 0x68616E64  # "hand": PostgreSQL's advisory locks are numbers
 
 

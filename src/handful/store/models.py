@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from handful.errors import ConflictError, InvalidInputError, NotFoundError
 from handful.store.database import Database
-from handful.store.tables import accounts, models
+from handful.store.tables import accounts, models, pinned_models
 
 MAX_MODELS = 100
 """Of one owner."""
@@ -61,8 +61,10 @@ class ModelStore:
         return made
 
     def delete(self, model_id: str) -> None:
-        """Keep it no longer. Unknown ones are ignored."""
+        """Keep it no longer, nor that it was pinned. Unknown ones are ignored."""
+        named = select(models.c.name).where(models.c.id == model_id)
         with self._database.writing() as connection:
+            connection.execute(delete(pinned_models).where(pinned_models.c.name.in_(named)))
             connection.execute(delete(models).where(models.c.id == model_id))
 
     def all(self) -> list[StoredModel]:

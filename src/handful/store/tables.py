@@ -121,3 +121,9 @@ cached_responses = Table(
     Column("num_bytes", BigInteger, nullable=False),
     Column("stored_at", BigInteger, nullable=False, index=True),
 )
+
+pinned_models = Table(
+    "pinned_models",
+    metadata,
+    Column("name", String(193), primary_key=True),  # as it is served: most models have no row of their own
+)

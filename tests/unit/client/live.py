@@ -20,6 +20,7 @@ class _Kept:
 
     def __init__(self, model: LocalModel) -> None:
         self.info, self.stats, self.asynchronous = model.info, model.stats, model.asynchronous
+        self.num_bytes = model.num_bytes
 
     def close(self, timeout_s: float | None = None) -> None:
         pass

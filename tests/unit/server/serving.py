@@ -82,6 +82,8 @@ class FakeModel:
     prompts: list[Prompt] = field(default_factory=list)
     parameters: list[GenerationParameters] = field(default_factory=list)
 
+    num_bytes: int = 0
+
     info = ModelInfo("fake", "fake", "native", 1, 10_000, 10, 4, 1, "float32", "cpu", revision="abc123")
 
     def load(self) -> "FakeModel":

@@ -34,7 +34,7 @@ def model() -> Iterator[LocalModel]:
 def post(model: LocalModel, **body: Any) -> Any:
     # The app closes its models at its end; this one is used again.
     class Kept:
-        info, stats, asynchronous = model.info, model.stats, model.asynchronous
+        info, stats, asynchronous, num_bytes = model.info, model.stats, model.asynchronous, model.num_bytes
 
         def close(self, timeout_s: float | None = None) -> None:
             pass

@@ -10,6 +10,7 @@ import pytest
 
 from handful.errors import NotReadyError
 from handful.local import LocalModel
+from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
 from handful.server.memory_budget import Resident, to_unload
 from handful.server.model_entry import ModelSource
@@ -17,6 +18,7 @@ from handful.server.registry import ModelRegistry
 from handful.server.served_model import ServedModel
 from handful.server.state import ServerState
 from handful.server.task_registry import ServedTask, TaskRegistry
+from handful.store.database import Database
 from tests.unit.local.test_local_model import make
 from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, until
 
@@ -49,13 +51,15 @@ def test_nothing_leaves_where_there_is_room_or_no_budget() -> None:
 class Zoo:
     """Models a, b, c of ten bytes, with room for two."""
 
-    def __init__(self, budget_bytes: int = 20, **gates: asyncio.Event) -> None:
+    def __init__(self, budget_bytes: int = 20, database: Database | None = None, **gates: asyncio.Event) -> None:
         self.loaded: list[str] = []
         self.made: dict[str, list[FakeModel]] = {"a": [], "b": [], "c": []}
         self.gates = gates
         sources = [ModelSource(name, self._loader(name), 10) for name in self.made]
         self.models = ModelRegistry(sources, budget_bytes=budget_bytes)
-        self.state = ServerState(models=self.models, tasks=TaskRegistry([ServedTask(SENTIMENT, "a")]))
+        access = Access() if database is None else Access.over(database, tokens_required=False)
+        tasks = TaskRegistry([ServedTask(SENTIMENT, "a")])
+        self.state = ServerState(models=self.models, tasks=tasks, access=access)
 
     def _loader(self, name: str) -> Callable[[], FakeModel]:
         def load() -> FakeModel:
@@ -184,6 +188,25 @@ def test_without_a_budget_all_are_loaded() -> None:
             assert set(zoo.models.states().values()) == {"ready"}
 
     run(check())
+
+
+def test_room_for_keys_and_values_counts_before_a_model_has_loaded() -> None:
+    async def check() -> None:
+        sizes = {"a": (4, 6), "b": (4, 6), "c": (4, 0)}
+        sources = [ModelSource(name, FakeModel().load, *size) for name, size in sizes.items()]
+        models = ModelRegistry(sources, budget_bytes=18)
+        async with client_of(ServerState(models=models, tasks=TaskRegistry()), wait=False):
+            await until(lambda: "loading" not in models.states().values())
+            assert models.states() == {"a": "ready", "b": "unloaded", "c": "ready"}
+
+    run(check())
+
+
+def test_what_a_loaded_model_may_take_is_its_weights_with_keys_and_values() -> None:
+    model = make()
+    assert model.num_bytes > model.info.weight_bytes
+    assert (model.num_bytes - model.info.weight_bytes) % model.stats().num_slots == 0
+    model.close()
 
 
 def test_a_real_models_memory_is_given_back() -> None:

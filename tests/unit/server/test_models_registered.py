@@ -13,10 +13,12 @@ import httpx
 import pytest
 from huggingface_hub import constants
 
+from handful.server import store_sync
 from handful.server.model_host import ModelHost, load_registered
 from handful.server.nlp_sources import purpose_of
 from handful.store.accounts import Accounts
 from handful.store.database import Database
+from handful.store.models import ModelStore, NewModel
 from handful.store.tables import metadata
 from tests.unit.model.fake_hub import FakeHub, running_hub
 from tests.unit.model.tiny_models import checkpoint
@@ -307,6 +309,52 @@ def test_what_cannot_be_registered_is_refused_by_name(
             assert says in json.dumps(refused.json()["error"])
 
     run(check())
+
+
+def test_the_models_of_another_server_are_served_and_go_with_it(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_sync, "REFRESH_S", 0.02)
+
+    async def check() -> None:
+        async with site_of(database, tmp_path) as one, site_of(database, tmp_path) as other:
+            await one.put_all(checkpoint("gpt2"))
+            assert (await one.register(one.ada, name="mine", upload=True)).status_code == 201
+            while (await other.ask(other.ada)).status_code == 404:
+                await asyncio.sleep(0.01)
+            assert (await other.ask(other.ada)).json() == (await one.ask(one.ada)).json()
+            assert (await other.ask(other.bob)).status_code == 404
+            assert (await other.client.delete("/api/models/ada/mine", headers=other.ada)).status_code == 204
+            while (await one.ask(one.ada)).status_code != 404:
+                await asyncio.sleep(0.01)
+            assert (await one.client.get("/api/models", headers=one.ada)).json() == []
+            await until(lambda: not one.files())
+            await one.put_all(checkpoint("gpt2"))
+            assert (await one.register(one.ada, name="mine", upload=True)).status_code == 201
+
+    run(check())
+
+
+def test_a_model_that_a_server_can_not_serve_is_told_once_and_held_against_nobody(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store_sync, "REFRESH_S", 0.02)
+
+    async def check() -> None:
+        Accounts(database).create("org")
+        ModelStore(database).create(
+            NewModel(name="org/fake", owner="org", is_private=False, kind="hub", location="a/b")
+        )
+        async with site_of(database, tmp_path) as site:
+            assert (await site.ask(site.ada, "org/fake")).status_code == 200  # the command line's
+            assert (await site.register(site.ada, name="mine", hub_id="a/b")).status_code == 201
+            await asyncio.sleep(0.1)
+            assert [each["name"] for each in (await site.client.get("/api/models", headers=site.ada)).json()] == [
+                "ada/mine"
+            ]
+
+    run(check())
+    assert caplog.text.count("model not served") == 1
 
 
 def test_a_server_without_a_database_takes_no_models() -> None:

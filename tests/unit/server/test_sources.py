@@ -34,6 +34,12 @@ def test_a_path_where_nothing_is_is_told(spec: str) -> None:
         split_name(spec)
 
 
+def test_language_models_take_room_for_keys_and_values_and_others_none() -> None:
+    purposes = {"x/writer": "text-generation", "x/unknown": None, "x/encoder": "feature-extraction"}
+    models, _ = registries(list(purposes), [], lambda _: FakeModel(), purposes.__getitem__, 100)
+    assert [models.entry(name).num_bytes for name in purposes] == [100, 100, 0]
+
+
 def test_the_size_of_a_folder_is_that_of_its_weights(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"123")
     (tmp_path / "tokenizer.json").write_bytes(b"12345")

@@ -2,14 +2,22 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from handful.server import store_sync
 from handful.server.model_entry import ModelEntry, ModelSource
+from handful.server.registry import ModelRegistry
+from handful.store.database import Database
+from handful.store.pins import PinStore
+from handful.store.tables import pinned_models
 from tests.unit.server.serving import FakeModel, client_of, run, state_with, until
 from tests.unit.server.test_memory_budget import Zoo, ask, started
+from tests.unit.server.with_access import opened, state_over
 
 
 def asked(zoo: Zoo, *requests: tuple[str, Any]) -> list[httpx.Response]:
@@ -147,6 +155,79 @@ def test_what_cant_be_pinned_is_told_and_changes_nothing(body: Any, status: int,
     assert refused.status_code == status
     assert said in refused.text
     assert [each["model_id"] for each in listed.json()["pinned_models"]] == ["b"]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with opened(tmp_path) as there:
+        yield there
+
+
+def test_pinned_models_survive_a_restart_and_have_their_room_first(database: Database) -> None:
+    async def check() -> None:
+        async with client_of(Zoo(database=database).state, wait=False) as client:
+            assert (await client.post("/usage/pinned_models", json=pins("c"))).status_code == 200
+        zoo = Zoo(database=database)
+        async with client_of(zoo.state, wait=False) as client:
+            await started(zoo)
+            assert zoo.models.states() == {"a": "ready", "b": "unloaded", "c": "ready"}
+            assert [await ask(client, name) for name in ("b", "a", "b")] == [200] * 3
+            assert zoo.models.states()["c"] == "ready"
+            assert zoo.loaded.count("c") == 1
+
+    run(check())
+
+
+def test_a_lazy_model_that_was_pinned_is_loaded_at_the_start(database: Database) -> None:
+    async def check() -> None:
+        PinStore(database).replace(["fake"], [])
+        models = ModelRegistry([ModelSource("fake", FakeModel().load, is_lazy=True)])
+        async with client_of(state_over(database, required=False, models=models), wait=False):
+            await until(lambda: models.states()["fake"] == "ready")
+
+    run(check())
+
+
+def test_servers_on_a_database_pin_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_sync, "REFRESH_S", 0.02)
+
+    async def check() -> None:
+        one, other = Zoo(database=database), Zoo(database=database)
+        async with client_of(one.state, wait=False) as client, client_of(other.state, wait=False):
+            await started(other)
+            await client.post("/usage/pinned_models", json=pins("c"))
+            await until(lambda: other.models.states()["c"] == "ready" and other.models.entry("c").is_pinned)
+            await client.post("/usage/pinned_models", json=pins())
+            await until(lambda: not other.models.entry("c").is_pinned)
+
+    run(check())
+
+
+def test_pins_that_no_longer_fit_are_left_out_and_the_log_says_so(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check() -> None:
+        PinStore(database).replace(["a", "b", "nowhere"], [])
+        zoo = Zoo(budget_bytes=10, database=database)
+        async with client_of(zoo.state, wait=False):
+            await started(zoo)
+            assert [entry.is_pinned for entry in map(zoo.models.entry, "abc")] == [True, False, False]
+        assert PinStore(database).all() == {"a", "b", "nowhere"}
+
+    run(check())
+    assert caplog.text.count("no room for pinned models") == 1
+
+
+def test_pins_that_can_not_be_written_are_refused(database: Database) -> None:
+    async def check() -> None:
+        zoo = Zoo(database=database)
+        async with client_of(zoo.state, wait=False) as client:
+            with database.writing() as connection:
+                pinned_models.drop(connection)
+            assert (await client.post("/usage/pinned_models", json=pins("a"))).status_code == 503
+            assert not zoo.models.entry("a").is_pinned
+
+    run(check())
 
 
 def test_without_a_budget_pinning_is_allowed_and_says_so() -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from handful.errors import EngineError, PromptTooLongError
-from handful.server import task_pins, task_sync
+from handful.server import store_sync, task_pins
 from handful.server.app import create_app
 from handful.store.accounts import Accounts
 from handful.store.database import Database
@@ -484,7 +484,7 @@ def test_a_stream_has_the_pieces_and_then_the_prediction(database: Database) -> 
 
 def test_the_changes_of_another_server_are_seen(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
-        monkeypatch.setattr(task_sync, "REFRESH_S", 0.05)
+        monkeypatch.setattr(store_sync, "REFRESH_S", 0.05)
         async with site_of(database) as site, site_of(database) as other:
             await site.create()
             await until_true(lambda: is_at(other, '"1"'))

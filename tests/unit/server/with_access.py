@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def state_over(
 ) -> ServerState:
     """A state with the models and tasks of `serving.py`."""
     access = Access.over(database, tokens_required=required)
-    return state_with(model or FakeModel(), SENTIMENT, UPPER, access=access, **fields)
+    state = state_with(model or FakeModel(), SENTIMENT, UPPER, access=access)
+    return replace(state, **fields)
 
 
 def bearer(database: Database, **fields: Any) -> dict[str, str]:
