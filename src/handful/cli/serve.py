@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from handful.types import Device, Precision
+from handful.types import Device
 
 if TYPE_CHECKING:
     from handful.server.model_entry import ModelEntry
+    from handful.server.precisions import Precisions
     from handful.server.state import ServerState
     from handful.store.database import Database
 
@@ -28,7 +29,13 @@ TaskOption = Annotated[
 HostOption = Annotated[str, typer.Option(help="Address to listen on. Any but a loopback address is open to others.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 PrecisionOption = Annotated[
-    Precision | None, typer.Option(help="float32 is exact; auto takes the fastest that is safe.")
+    list[str] | None,
+    typer.Option(
+        "--precision",
+        metavar="[NAME=]PRECISION",
+        help="auto, float32, bfloat16 or int8, of all models or of one. float32 is exact; auto takes the fastest that"
+        " is safe, for other models than language models float32.",
+    ),
 ]
 DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when there is one.")]
 AllowOption = Annotated[
@@ -65,7 +72,8 @@ def serve(
     from handful.server.process import bind, log_to_stderr, url_of
     from handful.server.process import serve as run
 
-    state = _state(model or [], task or [], (precision, device), _allowed(host, allow_host or []))
+    allowed = _allowed(host, allow_host or [])
+    state = _state(model or [], task or [], _precisions(precision or []), device, allowed)
     are_required = not is_loopback(host) if require_tokens is None else require_tokens
     state = replace(state, **_over_database(_database(are_required), are_required))
     listening = bind(host, port)
@@ -74,6 +82,16 @@ def serve(
         _warn(f"{host} can be reached from other machines, and no token is asked for")
     _announce(state, url_of(listening))
     run(state, listening, _say_ready)
+
+
+def _precisions(given: list[str]) -> "Precisions":
+    from handful.errors import InvalidParameterError
+    from handful.server.precisions import Precisions
+
+    try:
+        return Precisions.read(given)
+    except InvalidParameterError as error:
+        raise typer.BadParameter(error.problem, param_hint="--precision") from None
 
 
 def _allowed(host: str, names: list[str]) -> frozenset[str] | None:
@@ -86,7 +104,11 @@ def _allowed(host: str, names: list[str]) -> frozenset[str] | None:
 
 
 def _state(
-    models: list[str], files: list[Path], how: tuple[Precision | None, Device | None], allowed: frozenset[str] | None
+    models: list[str],
+    files: list[Path],
+    precisions: "Precisions",
+    device: Device | None,
+    allowed: frozenset[str] | None,
 ) -> "ServerState":
     from handful.config import settings
     from handful.learn.encoded import NamedEncoder
@@ -94,23 +116,25 @@ def _state(
     from handful.server.model_host import ModelHost, load_registered
     from handful.server.nlp_sources import load_any, purpose_of
     from handful.server.served_model import ServedModel
-    from handful.server.sources import registries, task_of
+    from handful.server.sources import check_precisions, registries, task_of
     from handful.server.state import ServerState
 
-    def load_model(name: str) -> ServedModel:
-        return load_any(name, *how)  # in the loading thread: it imports torch, which takes seconds
+    def load_model(name: str, model: str) -> ServedModel:
+        # In the loading thread: it imports torch, which takes seconds.
+        return load_any(model, precisions.of(name), device)
 
     def load_encoder(name: str) -> NamedEncoder:
         from handful.local.encoder import load_encoder as load
 
-        return load(name, device=how[1])
+        return load(name, device=device)
 
     tasks = [task_of(str(file), load_encoder) for file in files]
     kv_bytes = settings().kv_memory_mb * 2**20
     served_models, served_tasks = registries(models or [settings().model], tasks, load_model, purpose_of, kv_bytes)
+    check_precisions(precisions, served_models, settings().precision)
     limits, folder = Limits.from_settings(settings()), settings().cache_folder
     host = ModelHost(
-        lambda model, token: load_registered(model, token, how, folder),
+        lambda model, token: load_registered(model, token, (precisions.of_all, device), folder),
         purpose_of,
         folder,
         settings().max_upload_mb << 20,

@@ -63,6 +63,10 @@ class NlpModel(Protocol):
         """How many numbers it learnt."""
 
     @property
+    def precision(self) -> str:
+        """The number format of its weights: `float32`, `bfloat16`."""
+
+    @property
     def bytes_in_memory(self) -> int:
         """What its weights take, in bytes."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.errors import NotReadyError
+from handful.model.precision import dtype_name
 from handful.model.source import ModelFiles
 from handful.nlp_types import (
     Answer,
@@ -52,6 +53,7 @@ class LoadedModel:
         self.name, self.revision = files.name, files.revision
         self.task, self.tasks = task, tasks
         self.num_parameters = sum(parameter.numel() for parameter in network.model.parameters())
+        self.precision = dtype_name(network.model.dtype)
         tensors = [*network.model.parameters(), *network.model.buffers()]
         self.bytes_in_memory = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         self._network: Network | None = network

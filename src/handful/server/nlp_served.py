@@ -214,7 +214,7 @@ def _info(model: NlpModel, name: str, device: str) -> ModelInfo:
         vocab_size=0,
         hidden_size=0,
         num_layers=0,
-        precision="float32",
+        precision=model.precision,
         device=device,
         revision=model.revision,
         weight_bytes=model.bytes_in_memory,

@@ -36,9 +36,9 @@ def purpose_of(model: str) -> str | None:
 
 
 def load_any(name: str, precision: Precision | None, device: Device | None) -> ServedModel:
-    """Load a model of either kind. Other models than language models run in float32, whatever `precision` says.
+    """Load a model of either kind; None for what the settings say.
 
-    Raises NotFoundError, CheckpointError, NotReadyError.
+    Raises InvalidParameterError (a precision that it can't run in), NotFoundError, CheckpointError, NotReadyError.
     """
     import torch
 
@@ -56,7 +56,7 @@ def load_any(name: str, precision: Precision | None, device: Device | None) -> S
         return cast(ServedModel, load(name, precision=precision, device=device))
     if used.threads:
         torch.set_num_threads(used.threads)
-    model = load_nlp_model(files, device or used.device)
+    model = load_nlp_model(files, device or used.device, precision or used.precision)
     place = str(resolve_device(device or used.device))
     served = ServedNlpModel(model, name, device=place, max_waiting_items=used.max_queued_requests)
     served.info = replace(served.info, details={"files": fingerprint(files.folder)})  # part of a kept answer's key

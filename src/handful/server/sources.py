@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from handful.errors import NotFoundError
+from handful.pipelines.load import check_precision
 from handful.protocol.names import NAME_PATTERN
 from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.classifier import LoadEncoder, ServedClassifier, load_classifier
 from handful.server.model_entry import ModelSource
+from handful.server.precisions import Precisions
 from handful.server.registry import ModelRegistry
 from handful.server.served_model import ServedModel
 from handful.server.task_registry import ServedTask, TaskRegistry
 from handful.task.task import Task
+from handful.types import Precision
 
-Load = Callable[[str], ServedModel]
+Load = Callable[[str, str], ServedModel]
+"""By the served name and the model behind it."""
 Purpose = Callable[[str], str | None]
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
 
@@ -86,7 +90,18 @@ def registries(
     return ModelRegistry(sources), TaskRegistry(served)
 
 
+def check_precisions(precisions: Precisions, models: ModelRegistry, default: Precision) -> None:
+    """Refuse, before anything is loaded, one for a model that isn't served or can't run in it (InvalidParameterError).
+
+    `default` is that of the settings. What a model is for may show only when it has loaded; then loading it fails.
+    """
+    precisions.check_names(models.names)
+    for name in models.names:
+        if models.entry(name).task not in (None, TEXT_GENERATION):
+            check_precision(name, precisions.of(name) or default)
+
+
 def _source(name: str, model: str, load: Load, purpose: str | None, kv_bytes: int) -> ModelSource:
     is_other = purpose not in (None, TEXT_GENERATION)
     needed = 0 if is_other else kv_bytes
-    return ModelSource(name, lambda: load(model), size_bytes(model), needed, task=purpose, is_lazy=is_other)
+    return ModelSource(name, lambda: load(name, model), size_bytes(model), needed, task=purpose, is_lazy=is_other)

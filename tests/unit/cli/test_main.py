@@ -80,6 +80,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(arguments: tuple[str, ...]
         (("run", "t.yaml", "--batch-size", "0"), "greater than or equal to 1"),
         (("run", "t.yaml", "--batch-size", "many"), "--batch-size"),
         (("run", "t.yaml", "--precision", "float16"), "float32"),
+        (("serve", "--precision", "default=float16"), "float32"),
         (("run", "t.yaml", "--device", "tpu"), "cuda"),
         (("serve", "--port", "70000"), "65535"),
     ],

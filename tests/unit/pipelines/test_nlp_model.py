@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from handful.errors import CheckpointError, NotReadyError, UserError
+from handful.errors import CheckpointError, InvalidParameterError, NotReadyError, UserError
 from handful.model.checkpoint import Checkpoint
 from handful.model.source import ModelFiles
 from handful.nlp_types import (
@@ -198,3 +198,28 @@ def test_a_damaged_file_is_an_error_that_names_the_model(tmp_path: Path, name: s
 def test_the_contract_is_what_is_made() -> None:
     model: NlpModel = load_nlp_model(files("bert"), "cpu")
     assert {name for name in dir(NlpModel) if not name.startswith("_")} <= set(dir(model))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_runs_in_bfloat16_and_says_so(kind: str) -> None:
+    model = load_nlp_model(files(kind), "cpu", "bfloat16")
+    full = load_nlp_model(files(kind), "cpu")
+    assert (model.precision, full.precision) == ("bfloat16", "float32")
+    assert model.bytes_in_memory < full.bytes_in_memory
+    for task in model.tasks:
+        assert CALLS[task](model)
+
+
+def test_vectors_in_bfloat16_are_near_those_in_float32() -> None:
+    texts = ["my name is clara", "i live in berkeley"]
+    exact, near = (
+        np.stack(load_nlp_model(files("sentence-bert"), "cpu", each).feature_extraction(texts, FeatureOptions()))
+        for each in ("float32", "bfloat16")
+    )
+    assert near.dtype == np.float32
+    assert 0 < np.abs(exact - near).max() < 0.05
+
+
+def test_int8_is_refused_before_anything_is_loaded() -> None:
+    with pytest.raises(InvalidParameterError, match=r"int8.*through Transformers"):
+        load_nlp_model(files("bert"), "cpu", "int8")

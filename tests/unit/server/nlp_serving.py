@@ -49,6 +49,7 @@ class FakeNlp:
     error: Exception | None = None
     name: str = "fake"
     revision: str = "abc123"
+    precision: str = "float32"
     num_parameters: int = 1
     bytes_in_memory: int = 4
     batches: list[int] = field(default_factory=list)

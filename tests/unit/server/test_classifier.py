@@ -93,7 +93,7 @@ def test_a_folder_is_served_under_its_name_or_another_and_brings_its_model(model
         found = task_of(spec, no_encoder)
         assert isinstance(found, ServedClassifier)
         assert (found.task.name, found.task.model) == (name, model.info.name)
-        models, tasks = registries(["default"], [found], lambda _: FakeModel())
+        models, tasks = registries(["default"], [found], lambda *_: FakeModel())
         (one,) = tasks.everything()
         assert one.classifier is found
         assert models.names == ("default", one.model)

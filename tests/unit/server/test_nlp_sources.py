@@ -37,7 +37,7 @@ def test_a_damaged_folder_is_left_to_loading_which_says_what_is_wrong(tmp_path: 
 
 def test_models_of_other_tasks_are_lazy() -> None:
     purposes = {"a": "text-generation", "b": "fill-mask", "c": None}
-    models, _ = registries(["a", "b", "c"], [], lambda name: FakeModel(), purposes.__getitem__)
+    models, _ = registries(["a", "b", "c"], [], lambda *_: FakeModel(), purposes.__getitem__)
     entries = [models.entry(name) for name in "abc"]
     assert [entry.source.is_lazy for entry in entries] == [False, True, False]
     assert [entry.task for entry in entries] == ["text-generation", "fill-mask", None]
