@@ -150,4 +150,4 @@ def test_it_reads_every_other_task(script: Path, served: Server) -> None:
 def test_a_refusal_reaches_its_caller_as_an_error_with_the_status(script: Path, served: Server) -> None:
     [failed] = answers(script, ("fillMask", {"endpointUrl": f"{served.url}/models/nothing", "inputs": "[MASK]"}))
     assert failed["status"] == 404
-    assert "nothing" in failed["body"]["error"][0]
+    assert "Model nothing does not exist." in failed["error"]

@@ -56,20 +56,33 @@ ERRORS: list[tuple[errors.HandfulError, int, dict[str, Any]]] = [
     (
         InvalidRequestError(["Error in `inputs`: field required"]),
         400,
-        {"error": ["Error in `inputs`: field required"], "error_type": "validation"},
+        {
+            "error": ["Error in `inputs`: field required"],
+            "message": "Error in `inputs`: field required",
+            "error_type": "validation",
+        },
     ),
     (
         errors.InvalidParameterError("top_p", "is wrong.", fix="Change it."),
         400,
-        {"error": ["`top_p` is wrong. Change it."], "error_type": "validation", "parameter": "top_p"},
+        {
+            "error": ["`top_p` is wrong. Change it."],
+            "message": "`top_p` is wrong. Change it.",
+            "error_type": "validation",
+            "parameter": "top_p",
+        },
     ),
     (
         errors.NotFoundError("Model x does not exist."),
         404,
-        {"error": ["Model x does not exist."], "error_type": "not_found"},
+        {"error": ["Model x does not exist."], "message": "Model x does not exist.", "error_type": "not_found"},
     ),
-    (errors.PromptTooLongError("Too long."), 422, {"error": ["Too long."], "error_type": "prompt_too_long"}),
-    (errors.BusyError("Full."), 429, {"error": ["Full."], "error_type": "overloaded"}),
+    (
+        errors.PromptTooLongError("Too long."),
+        422,
+        {"error": ["Too long."], "message": "Too long.", "error_type": "prompt_too_long"},
+    ),
+    (errors.BusyError("Full."), 429, {"error": ["Full."], "message": "Full.", "error_type": "overloaded"}),
     (
         errors.NotReadyError("Model x is currently loading", estimated_time_s=20.04),
         503,

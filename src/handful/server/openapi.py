@@ -34,10 +34,24 @@ def failures(surface: Surface) -> dict[int | str, dict[str, Any]]:
     described: dict[int | str, dict[str, Any]] = {}
     for status, kind, sentence, meaning in _FAILURES:
         told, body = shaped(Failure(status, kind, (sentence,)), _PATHS[surface])
-        schema = {"type": "object", "properties": {"error": {}}, "required": ["error"]}
-        content = {"application/json": {"schema": schema, AS_IS: json.dumps({"example": body})}}
+        content = {"application/json": {"schema": _failed(surface, told), AS_IS: json.dumps({"example": body})}}
         described.setdefault(told, {"description": meaning, "content": content})
     return described
+
+
+def _failed(surface: Surface, status: int) -> dict[str, Any]:
+    """The shape of a failed request's body; errors may say more than this."""
+    text: dict[str, Any] = {"type": "string"}
+    if surface == "openai":
+        told = {"message": text, "type": text, "code": {}, "param": {}}
+        said: dict[str, Any] = {"type": "object", "properties": told, "required": list(told)}
+    elif surface == "tgi" or status >= 500:
+        said = text
+    else:
+        lines = {"type": "array", "items": text, "minItems": 1}
+        fields = {"error": lines, "message": text, "error_type": text}
+        return {"type": "object", "properties": fields, "required": ["error", "message"]}
+    return {"type": "object", "properties": {"error": said}, "required": ["error"]}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, Any]:

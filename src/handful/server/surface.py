@@ -1,6 +1,7 @@
 """Which surface a path belongs to, and what a failed request's body is there.
 
 * Hugging Face: a 4xx body's `error` is a list of sentences (the 2021 snippet joins them), from 500 on it is a string.
+  Beside a list `message` has the sentences as one string: without one huggingface.js hides the list.
 * TGI: `error` is a string beside an `error_type` that its clients know; what was asked wrongly is 422, a generation
   that failed 424.
 * OpenAI: `{"error": {"message", "type", "code", "param"}}`; a prompt that is too long is 400.
@@ -60,8 +61,10 @@ def shaped(failure: Failure, path: str) -> tuple[int, dict[str, Any]]:
         kind = wire.VALIDATION if failure.kind == wire.TOO_LONG else failure.kind
         status = _TGI_STATUS.get((failure.status, failure.kind), failure.status)
         return status, {"error": failure.message} | _typed(kind) | failure.fields
-    said = list(failure.sentences) if failure.status < 500 else failure.message
-    return failure.status, {"error": said} | _typed(failure.kind) | failure.fields
+    if failure.status >= 500:
+        return failure.status, {"error": failure.message} | _typed(failure.kind) | failure.fields
+    said = {"error": list(failure.sentences), "message": failure.message}
+    return failure.status, said | _typed(failure.kind) | failure.fields
 
 
 def _typed(kind: str) -> dict[str, str]:
@@ -72,7 +75,9 @@ def _typed(kind: str) -> dict[str, str]:
 def shaped_event(failure: Failure, path: str) -> dict[str, Any]:
     """The last event of a stream that failed after its first one: `error` is never a list there."""
     _, body = shaped(failure, path)
-    return body if surface_of(path) == "openai" else body | {"error": failure.message}
+    if surface_of(path) == "openai":
+        return body
+    return {name: part for name, part in body.items() if name != "message"} | {"error": failure.message}
 
 
 def _openai_error(failure: Failure, status: int) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Which surface a path belongs to."""
 
+from typing import Any
+
+import jsonschema_rs
 import pytest
 
 from handful.server.app import create_app
-from handful.server.openapi import failures
 from handful.server.surface import TGI_PATHS, Failure, shaped, surface_of
 from tests.unit.server.serving import FakeModel, state_with
 
@@ -45,14 +47,18 @@ def test_every_route_says_how_it_may_fail() -> None:
 
 
 def test_the_examples_of_failures_have_the_surfaces_shape() -> None:
-    assert set(failures("openai")[400]["content"]["application/json"]["example"]["error"]) == {
-        "message",
-        "type",
-        "code",
-        "param",
-    }
-    assert failures("tgi")[424]["content"]["application/json"]["example"]["error_type"] == "generation"
-    assert isinstance(failures("hugging face")[400]["content"]["application/json"]["example"]["error"], list)
+    document = create_app(state_with(FakeModel())).openapi()["paths"]
+
+    def shown(path: str, status: str) -> Any:
+        content = document[path]["post"]["responses"][status]["content"]["application/json"]
+        jsonschema_rs.validator_for(content["schema"]).validate(content["example"])
+        return content["example"]
+
+    assert shown("/v1/completions", "400")["error"].keys() == {"message", "type", "code", "param"}
+    assert shown("/generate", "424")["error_type"] == "generation"
+    refused = shown("/models/{name}", "400")
+    assert refused["error"] == [refused["message"]]
+    assert isinstance(shown("/models/{name}", "503")["error"], str)
 
 
 @pytest.mark.parametrize(
