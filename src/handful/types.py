@@ -9,7 +9,7 @@ from handful.errors import InvalidParameterError
 FinishReason = Literal["length", "eos_token", "stop_sequence", "max_time"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
-Calibration = Literal["auto", "none"]
+Calibration = Literal["auto", "none", "contextual", "domain"]
 
 Prompt = str | tuple[int, ...]
 """A text, or the token ids of one (which stand as they are: nothing is added at their start)."""

@@ -42,7 +42,7 @@ DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when
 ColumnOption = Annotated[str | None, typer.Option(help="The CSV column or JSON key that holds the text.")]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to read the input, whatever its name.")]
 CalibrationOption = Annotated[
-    Calibration | None, typer.Option(help="none reads the labels as the model gives them; auto is the default.")
+    Calibration | None, typer.Option(help="auto is the default; none reads the labels as the model gives them.")
 ]
 BatchOption = Annotated[int, typer.Option(min=1, max=4096, help="Rows computed together, and written together.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start --output afresh.")]

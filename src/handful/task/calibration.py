@@ -2,12 +2,14 @@
 
 A prompt makes some labels likely whatever the query says. That bias b is measured behind the task's own prompt with
 inputs that mean nothing, and q_y proportional to p_y / b_y is what is answered. No further labels are needed, and the
-prefix is computed once for these and all later prompts. b is the geometric mean of two measurements:
+prefix is computed once for these and all later prompts. With `calibration: auto` b is the geometric mean of two
+measurements, each of which a task can also ask for by its name:
 
 contextual   the mean of p over "N/A", "" and "[MASK]" (Zhao et al. 2021, arXiv 2102.09690)
 domain       the mean of p over random words of the examples' inputs (Fei et al. 2023, arXiv 2305.19148)
 
-A task without examples is read as it is: there it helped one task and hurt the next (docs/decisions/0011).
+A task without examples is read as it is: there it helped one task and hurt the next (docs/decisions/0011). Only
+`contextual`, which takes nothing from the examples, is measured without them where it is asked for.
 """
 
 import math
@@ -20,6 +22,7 @@ from handful.errors import PromptTooLongError
 from handful.task.fit import Fitter, LabelBias
 from handful.task.parse import probabilities_of
 from handful.task.task import Task
+from handful.types import Calibration
 
 CONTENT_FREE = ("N/A", "", "[MASK]")
 NUM_RANDOM_TEXTS = 20
@@ -30,7 +33,9 @@ _SMALLEST = 1e-30
 
 def is_calibrated(task: Task) -> bool:
     """Whether the task's answers have their labels' bias taken out."""
-    return task.is_closed and task.calibration == "auto" and bool(task.examples)
+    if not task.is_closed or task.calibration == "none":
+        return False
+    return bool(task.examples) or task.calibration == "contextual"
 
 
 def random_texts(texts: Sequence[str], *, num_texts: int = NUM_RANDOM_TEXTS, seed: int = 0) -> list[str]:
@@ -46,15 +51,17 @@ def random_texts(texts: Sequence[str], *, num_texts: int = NUM_RANDOM_TEXTS, see
     return [" ".join(draw.choice(words) for _ in range(length)) for _ in range(num_texts)]
 
 
-def probes(texts: Sequence[str], *, seed: int = 0) -> list[str]:
-    """What the bias is measured with: the inputs that say nothing, then random words of `texts`."""
-    return [*CONTENT_FREE, *random_texts(texts, seed=seed)]
+def probes(texts: Sequence[str], *, seed: int = 0, calibration: Calibration = "auto") -> list[str]:
+    """What the bias is measured with: the inputs that say nothing, then random words of `texts`; or one of the two."""
+    nothing = CONTENT_FREE if calibration != "domain" else ()
+    return [*nothing, *(random_texts(texts, seed=seed) if calibration != "contextual" else ())]
 
 
-def label_bias(logprobs: Sequence[Sequence[float]]) -> LabelBias:
+def label_bias(logprobs: Sequence[Sequence[float]], calibration: Calibration = "auto") -> LabelBias:
     """The bias, one number a label, summing to 1, from the labels' log-probabilities behind each of `probes`."""
     rows = [list(probabilities_of([str(column) for column in range(len(row))], row).values()) for row in logprobs]
-    means = [_mean(part) for part in (rows[: len(CONTENT_FREE)], rows[len(CONTENT_FREE) :]) if part]
+    num_nothing = len(CONTENT_FREE) if calibration != "domain" else 0
+    means = [_mean(part) for part in (rows[:num_nothing], rows[num_nothing:]) if part]
     weights = [math.exp(math.fsum(map(math.log, column)) / len(means)) for column in zip(*means, strict=True)]
     total = math.fsum(weights)
     return tuple(weight / total for weight in weights)
@@ -71,7 +78,8 @@ def probe_prompts(fitter: Fitter) -> Generator[str, int, list[str]]:
     """The prompts of a task's `probes`; yields texts to be counted. What is too long for the context is left out."""
     task = fitter.task
     prompts: list[str] = []
-    for text in probes([value for example in task.examples for value in example.inputs.values()]):
+    texts = [value for example in task.examples for value in example.inputs.values()]
+    for text in probes(texts, calibration=task.calibration):
         try:
             fit = yield from fitter.fit(dict.fromkeys(task.variables, text))
         except PromptTooLongError:

@@ -182,7 +182,7 @@ def measure(fitter: Fitter, backend: Backend) -> LabelBias | None:
         prompts = [] if fitter.label_bias else count_now(probe_prompts(fitter), backend.count_tokens)
         if prompts:
             scores = backend.score(prompts, continuations(fitter.task))
-            fitter.label_bias = label_bias([score.logprobs for score in scores])
+            fitter.label_bias = label_bias([score.logprobs for score in scores], fitter.task.calibration)
             _known_biases.keep(backend, fitter.task, fitter.label_bias)
     return fitter.label_bias
 
@@ -196,7 +196,7 @@ async def ameasure(fitter: Fitter, backend: AsyncBackend) -> LabelBias | None:
             if prompts:
                 scored = continuations(fitter.task)
                 rows = [(await backend.score(prompt, scored)).logprobs for prompt in prompts]
-                fitter.label_bias = label_bias(rows)
+                fitter.label_bias = label_bias(rows, fitter.task.calibration)
                 _known_biases.keep(backend, fitter.task, fitter.label_bias)
     return fitter.label_bias
 

@@ -46,8 +46,8 @@ class Task:
     output       template of an answer, with the one variable `{output}`; it stands on the line below the input
     separator    what ends every example; it must hold a line break
     labels       the closed set of answers; empty for a task that is answered in free text
-    calibration  "auto" takes out of the labels' probabilities what the examples do to them (`calibration.py`); "none"
-                 leaves them as the model gives them
+    calibration  "auto" takes out of the labels' probabilities what the examples do to them (`calibration.py`), and
+                 "contextual" and "domain" are its two halves; "none" leaves them as the model gives them
     abstain_below  closed tasks: a prediction that is less probable is marked as no answer; None marks none
     parameters   how free text is generated; `stop` left empty means `generation.stop`
     model        the model the task is meant for; None leaves it to the caller

@@ -37,6 +37,12 @@ def test_the_bias_of_a_case_worked_by_hand() -> None:
     assert label_bias(rows) == pytest.approx((first / (first + second), second / (first + second)))
 
 
+def test_the_bias_of_either_half_of_a_case_worked_by_hand() -> None:
+    rows = [[math.log(p), math.log(1 - p)] for p in (0.9, 0.8, 0.7)]
+    assert label_bias(rows, "contextual") == pytest.approx((0.8, 0.2))
+    assert label_bias(rows, "domain") == pytest.approx((0.8, 0.2))
+
+
 def test_contextual_calibration_of_a_case_worked_by_hand() -> None:
     # p = (0.6, 0.4) behind a prompt whose content-free answer is (0.75, 0.25): q is proportional to (0.8, 1.6)
     calibrated = without_bias([math.log(0.6), math.log(0.4)], (0.75, 0.25))
@@ -112,8 +118,35 @@ def test_one_that_gives_up_while_it_measures_leaves_it_to_the_next() -> None:
     asyncio.run(give_up_and_ask())
 
 
+@pytest.mark.parametrize(("calibration", "num_probes"), [("auto", 23), ("contextual", 3), ("domain", 20)])
+def test_each_calibration_asks_its_own_probes(calibration: str, num_probes: int) -> None:
+    task = TASK.replace(calibration=calibration)
+    made = count_now(probe_prompts(Fitter(task, 10_000)), len)
+    assert len(made) == num_probes
+    assert (prompt(task, {"text": "N/A"}) in made) == (calibration != "domain")
+
+
+@pytest.mark.parametrize("calibration", ["contextual", "domain"])
+def test_either_half_takes_out_what_the_prompt_prefers(calibration: str) -> None:
+    asked = TASK.replace(calibration=calibration)
+    (found,) = predict(asked, FakeBackend(logprob=leaning), ["such delight"])
+    assert found.probabilities == pytest.approx({"bad": 0.2, "good": 0.8})
+
+
+def test_contextual_calibration_needs_no_examples() -> None:
+    asked = TASK.replace(calibration="contextual", examples=())
+    (found,) = predict(asked, FakeBackend(logprob=leaning), ["such delight"])
+    assert found.probabilities == pytest.approx({"bad": 0.2, "good": 0.8})
+
+
 @pytest.mark.parametrize(
-    "task", [PLAIN, TASK.with_examples(()), Task(name="open", examples=(Example({"input": "a"}, "b"),))]
+    "task",
+    [
+        PLAIN,
+        TASK.with_examples(()),
+        TASK.replace(calibration="domain", examples=()),
+        Task(name="open", examples=(Example({"input": "a"}, "b"),)),
+    ],
 )
 def test_other_tasks_are_not_measured(task: Task) -> None:
     backend = FakeBackend()
@@ -151,7 +184,7 @@ def test_a_backend_that_is_gone_is_forgotten_and_old_tasks_too() -> None:
     ("changes", "named"),
     [
         ({"calibration": "nine"}, "Did you mean `none`"),
-        ({"calibration": "contextual"}, "Write `auto` and `none`"),
+        ({"calibration": "batch"}, "Write `auto`, `none`, `contextual` and `domain`"),
         ({"calibration": "none", "labels": (), "examples": ()}, "has no effect"),
     ],
 )
