@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from handful.cli.output import Record
     from handful.cli.records import RecordFile
     from handful.cli.run_loop import Tally
+    from handful.cli.subject import Subject
     from handful.task.task import Task
 
 TaskArgument = Annotated[
-    str | None, typer.Argument(metavar="TASK", help="A task file, such as examples/sentiment.yaml.")
+    str | None, typer.Argument(metavar="TASK", help="A task file, or the folder of a saved classifier.")
 ]
 TextsArgument = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="The texts to predict.")]
 InputOption = Annotated[
@@ -102,6 +103,10 @@ def run(
 
         handful run topic.yaml --model http://127.0.0.1:8000/models/default "Rates rise again."
 
+    A saved classifier, as `handful tune`, `handful distill` and `FewShotClassifier.save` write one:
+
+        handful run sentiment/ "What a joy."
+
     A column of a CSV, or a pipe, and JSON for other programs:
 
         handful run topic.yaml --input news.csv --column headline
@@ -139,23 +144,23 @@ def run_task(task_path: str, asked: RunOptions) -> int:
     """Answer every row; the number of records that are errors."""
     from handful.cli.output import tell
     from handful.cli.run_loop import Tally
+    from handful.cli.subject import load_subject
     from handful.task.review import repetitions
-    from handful.task.task import Task
 
     _check_options(asked)
-    task = Task.load(task_path)
-    if asked.calibration is not None:
-        task = task.replace(calibration=asked.calibration)
-    if not asked.quiet:
+    subject = load_subject(task_path, asked.calibration, asked.device)
+    _check_model_options(subject, asked)
+    task = subject.task
+    if not asked.quiet and subject.classifier is None:
         for found in repetitions(task.examples):
             tell(f"warning: {found}")
     tally = Tally()
     with contextlib.ExitStack() as stack:
         stream = _open_input(asked, stack)
         rows = _rows(task, asked, stream)
-        records = _open_output(task, asked, stack)
+        records = _open_output(subject, asked, stack)
         try:
-            _answer(task, asked, _Streams(rows, stream, records), tally)
+            _answer(subject, asked, _Streams(rows, stream, records), tally)
         except KeyboardInterrupt:
             if records is not None:
                 tell(f"interrupted: {tally.num_records} records are kept; the same command continues.")
@@ -171,12 +176,12 @@ class _Streams:
     records: "RecordFile | None"
 
 
-def _answer(task: "Task", asked: RunOptions, streams: _Streams, tally: "Tally") -> None:
+def _answer(subject: "Subject", asked: RunOptions, streams: _Streams, tally: "Tally") -> None:
     import itertools
 
     from handful.cli.output import tell
     from handful.cli.progress import show_progress
-    from handful.cli.run_loop import answer_rows, skip_finished
+    from handful.cli.run_loop import skip_finished
 
     rows = streams.rows
     if streams.records is not None:
@@ -187,19 +192,28 @@ def _answer(task: "Task", asked: RunOptions, streams: _Streams, tally: "Tally") 
     if first is None:
         return  # no model is loaded for nothing
     write = _writer(asked, streams.records)
+    with contextlib.ExitStack() as stack:
+        backend = _load(subject, asked, stack)
+        advance = stack.enter_context(show_progress(streams.stream, is_wanted=_wants_progress(asked)))
+        for batch in subject.answer(backend, itertools.chain([first], rows), asked.batch_size):
+            write(batch)
+            for record in batch:
+                tally.add(record)
+            advance(len(batch))
+
+
+def _load(subject: "Subject", asked: RunOptions, stack: contextlib.ExitStack) -> "Backend | None":
+    """The model that is asked, closed at the end; None where none is."""
+    from handful.cli.output import tell
+
+    if not subject.asks_a_model:
+        return None
+    name = _model_name(subject.task, asked)
     if not asked.quiet and sys.stderr.isatty():
-        tell(f"loading {_model_name(task, asked)} ...")
-    name = _model_name(task, asked)
+        tell(f"loading {name} ...")
     backend = open_backend(name, precision=asked.precision, device=asked.device, token=asked.token)
-    try:
-        with show_progress(streams.stream, is_wanted=_wants_progress(asked)) as advance:
-            for batch in answer_rows(task, backend, itertools.chain([first], rows), asked.batch_size):
-                write(batch)
-                for record in batch:
-                    tally.add(record)
-                advance(len(batch))
-    finally:
-        backend.close()
+    stack.callback(backend.close)
+    return backend
 
 
 def open_backend(
@@ -232,6 +246,16 @@ def _check_options(asked: RunOptions) -> None:
     if asked.json and asked.output is not None and asked.output.suffix.lower() == ".csv":
         fix = "Name a .jsonl file, or leave --json out."
         raise InvalidParameterError("--json", "and an --output that ends in .csv exclude each other.", fix=fix)
+
+
+def _check_model_options(subject: "Subject", asked: RunOptions) -> None:
+    from handful.errors import InvalidParameterError
+
+    if subject.asks_a_model:
+        return
+    for option, value in (("--model", asked.model), ("--precision", asked.precision), ("--token", asked.token)):
+        if value is not None:
+            raise InvalidParameterError(option, "has no effect: this classifier reads an encoder, and no model.")
 
 
 def _model_name(task: "Task", asked: RunOptions) -> str:
@@ -271,7 +295,7 @@ def _input_path(asked: RunOptions) -> Path | None:
     return None if asked.input is None or str(asked.input) == "-" else asked.input
 
 
-def _open_output(task: "Task", asked: RunOptions, stack: contextlib.ExitStack) -> "RecordFile | None":
+def _open_output(subject: "Subject", asked: RunOptions, stack: contextlib.ExitStack) -> "RecordFile | None":
     from handful.cli.record_formats import CsvTable, JsonLines
     from handful.cli.records import Identity, RecordFile
     from handful.cli.run_loop import input_identity
@@ -279,9 +303,10 @@ def _open_output(task: "Task", asked: RunOptions, stack: contextlib.ExitStack) -
 
     if asked.output is None:
         return None
+    task = subject.task
     identity = Identity(
         task=task.name,
-        task_fingerprint=task.fingerprint,
+        task_fingerprint=subject.fingerprint,
         model=_model_name(task, asked),
         precision=asked.precision or settings().precision,
         input=input_identity(asked.texts, _input_path(asked)),

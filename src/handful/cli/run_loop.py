@@ -50,14 +50,15 @@ def answer_batch(fitter: Fitter, backend: Backend, batch: list[Row]) -> list[Rec
     """One record for each row, in order; a bad row's record says what is wrong with it."""
     good = [row for row in batch if not row.problem]
     outcomes = iter(predict_each(fitter, backend, [row.given for row in good]))
-    return [_error(row, row.problem) if row.problem else _record(row, next(outcomes)) for row in batch]
+    return [record_error(row, row.problem) if row.problem else _record(row, next(outcomes)) for row in batch]
 
 
 def _record(row: Row, outcome: Prediction | Exception) -> Record:
-    return outcome.to_dict() if isinstance(outcome, Prediction) else _error(row, str(outcome))
+    return outcome.to_dict() if isinstance(outcome, Prediction) else record_error(row, str(outcome))
 
 
-def _error(row: Row, problem: str) -> Record:
+def record_error(row: Row, problem: str) -> Record:
+    """The record of a row that couldn't be answered."""
     told = problem if problem.startswith(row.place) else f"{row.place}: {problem}"
     return {"input": row.given, "prediction": None, "error": told}
 

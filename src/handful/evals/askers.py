@@ -8,13 +8,8 @@ from typing import Any
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
-from handful.learn.auto import AutoSettings, fit_auto
-from handful.learn.calibrate import CALIBRATIONS
-from handful.learn.channel import ChannelPredictor, turned_round
+from handful.learn.named import NAMES, Ready, make_ready
 from handful.learn.predictor import Predictor, most_probable_labels
-from handful.learn.reading import Reader
-from handful.learn.recipe import RECIPES
-from handful.learn.score import ScorePredictor
 from handful.task.fit import ExamplesDroppedWarning, Fitter
 from handful.task.inputs import Input, values_of
 from handful.task.predict import Prediction, predict_each
@@ -24,11 +19,9 @@ from handful.task.task import Task
 
 Fields = dict[str, Any]
 
-_RECIPES = {"auto": RECIPES, **{recipe.name: (recipe,) for recipe in RECIPES}}
 # `task` and `generate` are the task's own reading, as `handful run` gives it; `plain` is it without calibration.
 _OWN = ("task", "plain")
-_CALIBRATED = tuple(name for name in CALIBRATIONS if name != "none")
-LABEL_PREDICTORS = (*_OWN, *_CALIBRATED, "channel", *(name for name in _RECIPES if name not in _OWN))
+LABEL_PREDICTORS = (*_OWN, *NAMES)
 TEXT_PREDICTORS = ("generate",)
 
 
@@ -38,11 +31,13 @@ class Asker:
 
     prompt  the prompt that an input gets, or one of them
     note    what was chosen on the way, for a reader
+    ready   what was fitted; None for the task's own reading
     """
 
     answer: Callable[[Sequence[Input]], list[Fields]]
     prompt: Callable[[Input], str]
     note: str = ""
+    ready: Ready | None = None
 
 
 def check_predictors(names: Sequence[str], task: Task) -> None:
@@ -87,7 +82,7 @@ def _own_reading(task: Task, backend: Backend) -> Asker:
     def answer(inputs: Sequence[Input]) -> list[Fields]:
         return [_fields(outcome) for outcome in predict_each(fitter, backend, inputs)]
 
-    return Asker(answer, _prompts_of(task))
+    return Asker(answer, lambda given: prompt(task, values_of(task, given)))
 
 
 def _fields(outcome: Prediction | Exception) -> Fields:
@@ -99,37 +94,17 @@ def _fields(outcome: Prediction | Exception) -> Fields:
 def _learned(task: Task, backend: Backend, predictor: str, seed: int, texts: Sequence[Input]) -> Asker:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExamplesDroppedWarning)  # the answers' own warning is recorded below
-        made, ask, note = _make(task, backend, predictor, seed, texts)
+        ready = make_ready(predictor, task, backend, seed=seed, texts=texts)
 
     def answer(inputs: Sequence[Input]) -> list[Fields]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExamplesDroppedWarning)
-            fields = _probable(made, inputs)
+            fields = _probable(ready.predictor, inputs)
         told = {"warning": str(caught[0].message)} if caught else {}
         return [one | told for one in fields]
 
-    return Asker(answer, ask, note)
-
-
-def _make(
-    task: Task, backend: Backend, predictor: str, seed: int, texts: Sequence[Input]
-) -> tuple[Predictor, Callable[[Input], str], str]:
-    """The predictor, its prompt of an input, and a note."""
-    if predictor in _RECIPES:
-        settings = AutoSettings(recipes=_RECIPES[predictor], seed=seed)
-        fitted, choice = fit_auto(task, backend, task.examples, settings)
-        return fitted, _prompts_of(fitted.members[0].reader.task), str(choice)
-    if predictor == "channel":
-        # Here the label is given and the input is scored, so the prompt is the same for all inputs.
-        shown = prompt(turned_round(task), {"label": task.labels[0]})
-        return ChannelPredictor(task, backend), lambda _: shown, ""
-    reader = Reader(task, backend)
-    calibration = next(name for name in CALIBRATIONS if name == predictor)
-    return ScorePredictor(reader, calibration, seed=seed).fit(texts), _prompts_of(task), ""
-
-
-def _prompts_of(task: Task) -> Callable[[Input], str]:
-    return lambda given: prompt(task, values_of(task, given))
+    note = "" if ready.choice is None else str(ready.choice)
+    return Asker(answer, ready.prompt, note, ready)
 
 
 def _probable(predictor: Predictor, inputs: Sequence[Input]) -> list[Fields]:

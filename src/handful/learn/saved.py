@@ -23,6 +23,7 @@ from handful.learn.ngrams import Encoder
 from handful.learn.reading import Reader
 from handful.learn.recipe import Fitted
 from handful.task.task import Task
+from handful.types import ModelInfo
 
 FORMAT = "handful-classifier-1"
 JSON_FILE, ARRAYS_FILE = "classifier.json", "arrays.safetensors"
@@ -52,7 +53,7 @@ def save(folder: Path, what: Saved) -> None:
         raise InvalidInputError("Only classes that are text, numbers or true and false can be saved.")
     content = {
         "format": FORMAT,
-        "model": {"name": info.name, "revision": info.revision, "hidden_size": info.hidden_size},
+        "model": model_entry(info),
         "encoder": getattr(what.predictor.encoder, "name", ""),
         "parameters": what.parameters,
         "classes": classes,
@@ -86,7 +87,7 @@ class Stored:
         InvalidParameterError for another model or none of the encoder, InvalidInputError for damaged files.
         """
         try:
-            _check_model(self.content["model"], model)
+            check_model(self.content["model"], model)
             self._check_encoder(encoder)
             return _read(self.content, self.arrays, model, encoder)
         except (KeyError, TypeError, IndexError) as error:
@@ -173,9 +174,15 @@ def _arrays_of(fitted: Fitted) -> Arrays:
     return arrays
 
 
-def _check_model(wanted: dict[str, Any], model: Backend) -> None:
+def model_entry(info: ModelInfo) -> dict[str, Any]:
+    """What a folder says of its model, for `check_model`."""
+    return {"name": info.name, "revision": info.revision, "hidden_size": info.hidden_size}
+
+
+def check_model(wanted: dict[str, Any], model: Backend) -> None:
+    """Raise InvalidParameterError unless `model` is the one that a folder names."""
+    given = model_entry(model.info)
     info = model.info
-    given = {"name": info.name, "revision": info.revision, "hidden_size": info.hidden_size}
     # The name may differ (a folder here, a Hub id there); where both know a revision, that decides.
     key = "revision" if wanted["revision"] and info.revision else "name"
     for name in (key, "hidden_size"):

@@ -50,6 +50,11 @@ class ScorePredictor(Predictor):
         """The task's labels."""
         return self.reader.labels
 
+    @property
+    def bias(self) -> Vector | None:
+        """What `fit` measured, `[labels]`; None before it, and for "batch" without texts."""
+        return self._bias
+
     def fit(self, texts: Sequence[Input] = ()) -> Self:
         """Measure the bias now. `texts` are unlabelled inputs: those of a batch, or where domain words come from.
 

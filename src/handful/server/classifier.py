@@ -6,41 +6,25 @@ its own; what that asks of the model runs side by side with everything else.
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from handful.backend import AsyncBackend, Backend
-from handful.errors import InvalidInputError
-from handful.learn import encoded
-from handful.learn.encoded import NamedEncoder, read_encoded
-from handful.learn.predictor import Predictor
-from handful.learn.saved import FORMAT, contents_of, read
+from handful.backend import AsyncBackend
+from handful.learn import folder as folders
+from handful.learn.folder import Classifier, LoadEncoder
 from handful.protocol.tasks import Query
 from handful.server.blocking_backend import BlockingBackend
-from handful.task.task import Task
-from handful.types import ModelInfo
 
-LoadEncoder = Callable[[str], NamedEncoder]
 MAX_AT_ONCE = 32
 _threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="handful-classifier")
 
 
-@dataclass(frozen=True, slots=True)
-class ServedClassifier:
-    """A classifier's folder in memory.
+class ServedClassifier(Classifier):
+    """A classifier's folder in memory, asked from an event loop."""
 
-    task      says how its inputs look, and names its model where it needs one
-    bind      its predictor on the server's model
-    choice    what was chosen when it was fitted, and what accuracy to expect
-    """
-
-    task: Task
-    classes: tuple[str, ...]
-    bind: Callable[[Backend], Predictor]
-    choice: dict[str, Any]
+    __slots__ = ()
 
     async def predict(self, backend: AsyncBackend, queries: Sequence[Query]) -> list[dict[str, Any]]:
         """One prediction for each input, as a task answers it. Cancelling aborts what it asks of the model.
@@ -49,24 +33,11 @@ class ServedClassifier:
         """
         blocking = BlockingBackend(backend, asyncio.get_running_loop())
         context = contextvars.copy_context()
-        working = _threads.submit(context.run, self._predict, blocking, queries)
+        working = _threads.submit(context.run, self.answers, blocking, queries)
         try:
             return await asyncio.wrap_future(working)
         finally:
             blocking.abort()
-
-    def _predict(self, backend: Backend, queries: Sequence[Query]) -> list[dict[str, Any]]:
-        rows = self.bind(backend).probabilities(queries).tolist()
-        return [self._answer(query, row) for query, row in zip(queries, rows, strict=True)]
-
-    def _answer(self, query: Query, row: list[float]) -> dict[str, Any]:
-        best = self.classes[max(range(len(row)), key=row.__getitem__)]
-        return {"input": query, "prediction": best, "probabilities": dict(zip(self.classes, row, strict=True))}
-
-    def described(self) -> dict[str, Any]:
-        """What was chosen when it was fitted, and what accuracy to expect."""
-        told = {name: self.choice[name] for name in ("recipe", "expected")}
-        return {"classes": list(self.classes)} | told
 
 
 def load_classifier(folder: Path, name: str, load_encoder: LoadEncoder) -> ServedClassifier:
@@ -74,37 +45,5 @@ def load_classifier(folder: Path, name: str, load_encoder: LoadEncoder) -> Serve
 
     Raises NotFoundError, InvalidInputError, and what `load_encoder` raises.
     """
-    content, _ = contents_of(folder, FORMAT, encoded.FORMAT)
-    return _on_encoder(folder, name, load_encoder) if content["format"] == encoded.FORMAT else _on_model(folder, name)
-
-
-def _on_model(folder: Path, name: str) -> ServedClassifier:
-    stored = read(folder)
-    try:
-        wanted, choice = stored.content["model"], stored.content["choice"]
-        saved = stored.bind(cast(Backend, _NotLoaded(_info_of(wanted))))
-        task = saved.predictor.members[0].reader.task.replace(name=name, model=wanted["name"])
-        _ = choice["recipe"], choice["expected"]
-    except (KeyError, TypeError, IndexError) as error:
-        raise InvalidInputError(f"The classifier in {folder} is damaged: {error!r}") from None
-    classes = tuple(str(one) for one in saved.classes.tolist())
-    return ServedClassifier(task, classes, lambda backend: stored.bind(backend).predictor, choice)
-
-
-def _on_encoder(folder: Path, name: str, load_encoder: LoadEncoder) -> ServedClassifier:
-    stored = read_encoded(folder)
-    predictor = stored.bind(load_encoder(stored.encoder_name))
-    task = stored.task.replace(name=name, model=None)
-    return ServedClassifier(task, task.labels, lambda _: predictor, stored.content["choice"])
-
-
-@dataclass(frozen=True, slots=True)
-class _NotLoaded:
-    """A model that is only named yet: enough to try whether a folder's parts fit together."""
-
-    info: ModelInfo
-
-
-def _info_of(wanted: dict[str, Any]) -> ModelInfo:
-    unknown = ModelInfo("", "", "", 0, 1 << 30, 0, 0, 0, "", "")
-    return replace(unknown, name=wanted["name"], revision=wanted["revision"], hidden_size=wanted["hidden_size"])
+    found = folders.load_classifier(folder, name, load_encoder)
+    return ServedClassifier(found.task, found.classes, found.bind, found.choice, found.fingerprint)
