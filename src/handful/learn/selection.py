@@ -1,7 +1,8 @@
 """Which examples to show: pure functions of vectors and classes. Each gives indexes into the pool, never one twice.
 
-Everything is deterministic: of equally good examples the one that stands first in the pool wins. Vectors are rows of
-`[n, num_features]` of any length; they are compared by their cosine. Examples for a query come best first.
+Everything is deterministic: of equally good examples the one that stands first in the pool wins. Vectors are compared
+by their cosine: those of a pool are `unit_rows` `[n, num_features]`, made once for all queries; a query's has any
+length. Examples for a query come best first.
 """
 
 from collections.abc import Sequence
@@ -19,24 +20,23 @@ def random_balanced(classes: Classes, num_shown: int, seed: int = 0) -> list[int
     return shuffled
 
 
-def nearest(query: Vector, vectors: Matrix, num_shown: int) -> list[int]:
+def nearest(query: Vector, rows: Matrix, num_shown: int) -> list[int]:
     """The examples most similar to the query (KATE, Liu et al. 2021, arXiv 2101.06804)."""
-    return _ranked(unit_rows(vectors) @ _unit(query))[:num_shown]
+    return _ranked(rows @ _unit(query))[:num_shown]
 
 
-def balanced_nearest(query: Vector, vectors: Matrix, classes: Classes, num_shown: int) -> list[int]:
+def balanced_nearest(query: Vector, rows: Matrix, classes: Classes, num_shown: int) -> list[int]:
     """The most similar examples of each class in turn, so that the classes' counts differ by at most one where the
     pool has enough of each."""
-    ranked = _ranked(unit_rows(vectors) @ _unit(query))
+    ranked = _ranked(rows @ _unit(query))
     return _by_turns(ranked, classes, num_shown)
 
 
-def diverse(query: Vector, vectors: Matrix, num_shown: int, *, weight: float = 0.5) -> list[int]:
+def diverse(query: Vector, rows: Matrix, num_shown: int, *, weight: float = 0.5) -> list[int]:
     """Maximal marginal relevance (Carbonell and Goldstein 1998): similar to the query, unlike what was chosen.
 
     Each time the example with the largest weight * sim(query, i) - (1 - weight) * max_{j chosen} sim(i, j).
     """
-    rows = unit_rows(vectors)
     relevance = rows @ _unit(query)
     closest = np.zeros(len(rows))  # nothing is chosen yet, so nothing is repeated
     chosen: list[int] = []
@@ -70,13 +70,12 @@ def covering(query: Vector, features: Matrix, num_shown: int) -> list[int]:
     return chosen
 
 
-def representative(vectors: Matrix, classes: Classes, num_shown: int) -> list[int]:
+def representative(rows: Matrix, classes: Classes, num_shown: int) -> list[int]:
     """One set for all queries that every example of the pool is near to, the classes in turn.
 
     Greedy facility location: each time the example, of the class that has had fewest, that adds most to
     sum_i max_{j chosen} sim(i, j) over the pool.
     """
-    rows = unit_rows(vectors)
     similarity = rows @ rows.T
     closest = np.full(len(rows), -1.0)  # the least a cosine is
     counts = np.zeros(int(classes.max(initial=0)) + 1)

@@ -133,7 +133,8 @@ class Selector:
     def _pool_vectors(self) -> Matrix:
         if self._vectors is None:
             texts = [joined(self.pool, example.inputs) for example in self.pool.examples]
-            self._vectors = self._encoder.embed(texts).astype(np.float64)
+            found = self._encoder.embed(texts).astype(np.float64)
+            self._vectors = found if self.settings.strategy == "covering" else selection.unit_rows(found)
         return self._vectors
 
 

@@ -4,7 +4,7 @@ import pytest
 from handful.learn import selection
 
 # Four directions in a plane: 0 and 1 nearly alike, 2 at a right angle, 3 opposite to 0.
-VECTORS = np.array([[1.0, 0.0], [2.0, 0.2], [0.0, 1.0], [-1.0, 0.0]])
+VECTORS = selection.unit_rows(np.array([[1.0, 0.0], [2.0, 0.2], [0.0, 1.0], [-1.0, 0.0]]))
 EAST = np.array([3.0, 0.0])
 
 
@@ -49,7 +49,7 @@ def test_covering_counts_no_more_than_the_query_asks_for() -> None:
 
 
 def test_representative_takes_the_middle_of_a_crowd_before_the_odd_one() -> None:
-    vectors = np.array([[1.0, 0.3], [1.0, 0.0], [1.0, -0.3], [-1.0, 0.0]])
+    vectors = selection.unit_rows(np.array([[1.0, 0.3], [1.0, 0.0], [1.0, -0.3], [-1.0, 0.0]]))
     assert selection.representative(vectors, np.zeros(4, dtype=np.int64), 2) == [1, 3]
 
 
