@@ -180,13 +180,13 @@ def summaries(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             {
                 "task": task,
                 "shots": shots,
-                **{way: way_summary([found[way][seed] for seed in seeds]) for way in WAYS},
                 "gain": round(interval.mean, 1),
                 "gain_low": round(interval.low, 1),
                 "gain_high": round(interval.high, 1),
                 "num_seeds": len(seeds),
-                **{name: any_one[name] for name in ("num_queries", "num_pool", "model", "precision")},
             }
+            | {way: way_summary([found[way][seed] for seed in seeds]) for way in WAYS}
+            | {name: any_one[name] for name in ("num_queries", "num_pool", "model", "precision")}
         )
     return sorted(rows, key=lambda row: (list(KINDS).index(row["task"]), row["shots"]))
 

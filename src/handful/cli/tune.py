@@ -1,4 +1,4 @@
-"""`handful tune`: a better wording, example set, order or calibration of a task, found on labelled rows."""
+"""`handful tune`: a better wording, example set, order or reading of a task, found on labelled rows."""
 
 import contextlib
 import sys
@@ -38,18 +38,27 @@ WordsOption = Annotated[
 ShotsOption = Annotated[
     str | None, typer.Option(help="Sizes of example sets to draw: 0,4,8. Left out: as many as the task has, or 4.")
 ]
+PredictorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Readings to try: task,plain,contextual,domain (the default) stay in the task file; batch, channel, knn, "
+        "centroid, logistic, auto ... make a classifier's folder."
+    ),
+]
 SetsOption = Annotated[int, typer.Option(min=1, max=1000, help="Example sets drawn of each size.")]
 OrdersOption = Annotated[int, typer.Option(min=1, max=100, help="Orders that each example set is shown in.")]
 CandidatesOption = Annotated[int, typer.Option(min=2, max=10_000, help="Most candidates, drawn from all there are.")]
 LimitOption = Annotated[int | None, typer.Option(min=10, help="Use only so many queries, drawn at random once.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Which examples and candidates are drawn.")]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The task file to write; by default NAME-tuned.yaml.")
+    Path | None,
+    typer.Option("--output", "-o", help="The task file or folder to write; by default NAME-tuned.yaml or NAME-tuned."),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print calls, tokens and time, and stop.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result as one JSON object (schema 1).")]
 
 _MAX_TOLD = 5
+_TASK_FILES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,7 @@ def tune(
     train: TrainOption = None,
     variant: VariantOption = None,
     words: WordsOption = None,
+    predictor: PredictorOption = None,
     shots: ShotsOption = None,
     sets: SetsOption = 4,
     orders: OrdersOption = 2,
@@ -97,11 +107,17 @@ def tune(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Search wordings, label words, example sets, orders and calibration; the best is written as a task file.
+    """Search wordings, label words, example sets, orders and readings; the best is written as a task file.
 
         handful tune examples/sentiment.yaml --data reviews.csv --dry-run
 
         handful tune examples/sentiment.yaml --data reviews.csv --words positive=great,negative=awful --shots 4,8
+
+    Readings that learn from labelled rows, too; then the best is written as a folder, which `run` and `serve` take:
+
+        handful tune examples/sentiment.yaml --data reviews.csv --shots 8,32 --predictor task,knn,auto --output tuned
+
+        handful run tuned "What a joy."
 
     All candidates are asked a few queries, the better half twice as many, and so on. Ctrl-C stops the search and keeps
     the best so far. A part of the rows has no part in choosing: what is worse there than the task as it is isn't kept.
@@ -132,6 +148,7 @@ def tune(
         shots=_shots(own, shots),
         num_sets=sets,
         num_orders=orders,
+        predictors=_predictors(own, predictor),
         most=candidates,
         seed=seed,
     )
@@ -144,6 +161,7 @@ def tune_task(space: "Space", asked: TuneOptions) -> None:
     from handful.evals.tune_cost import cost_of
     from handful.evals.tune_space import candidates
 
+    path = _output(space, asked)
     data = _data(space, asked)
     tried = candidates(space, data.pool)
     with contextlib.closing(_backend(space.templates[0], asked)) as backend:
@@ -154,7 +172,10 @@ def tune_task(space: "Space", asked: TuneOptions) -> None:
         _say(asked, cost.lines())
         was_stopped = _run(search, asked)
         checked = search.check()
-    _finish(search, checked, asked, was_stopped=was_stopped)
+        kept = checked[1] if checked[1].accuracy >= checked[0].accuracy else checked[0]
+        _save(search, kept, space, path)
+    told = Tuned(search, checked, kept, path, was_stopped)
+    _tell_as_json(told) if asked.json else _tell_people(told)
     return None
 
 
@@ -174,50 +195,106 @@ def _run(search: "Search", asked: TuneOptions) -> bool:
     return False
 
 
-def _finish(search: "Search", checked: "tuple[Standing, Standing]", asked: TuneOptions, *, was_stopped: bool) -> None:
-    """Write the task and say how good it is."""
-    original, best = checked
-    kept = best if best.accuracy >= original.accuracy else original
-    own = search.original.candidate.task
-    path = asked.output or Path(f"{own.name}-tuned.yaml")
-    kept.candidate.task.save(path)
-    told = _result(search, checked, kept, str(path)) | {"was_stopped": was_stopped}
-    if asked.json:
-        from handful.cli.output import SCHEMA, json_line
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What came out: `checked` are the task as it is and the best, on the rows that had no part in choosing."""
 
-        sys.stdout.write(json_line({"schema": SCHEMA, "task": own.name} | told))
-        return
-    _print_result(search, checked, kept, path)
+    search: "Search"
+    checked: "tuple[Standing, Standing]"
+    kept: "Standing"
+    path: Path
+    was_stopped: bool
+
+    @property
+    def ranked(self) -> "list[Standing]":
+        """All candidates, the best first."""
+        return sorted(self.search.standings, key=lambda standing: standing.rank, reverse=True)
 
 
-def _result(search: "Search", checked: "tuple[Standing, Standing]", kept: "Standing", path: str) -> dict[str, Any]:
-    ranked = sorted(search.standings, key=lambda standing: standing.rank, reverse=True)
-    return {
-        "file": path,
-        "kept": dict(kept.candidate.made_of),
-        "is_the_original": kept is checked[0],
-        "original_on_unseen": checked[0].to_dict(),
-        "best_on_unseen": checked[1].to_dict(),
-        "searched": [standing.to_dict() for standing in ranked],
+def _is_folder(space: "Space") -> bool:
+    """Whether the result is a classifier's folder: where a reading is tried that a task file can't hold."""
+    from handful.evals.tune_space import TASK_READINGS
+
+    return space.templates[0].is_closed and any(name not in TASK_READINGS for name in space.predictors)
+
+
+def _output(space: "Space", asked: TuneOptions) -> Path:
+    """Where the result goes. Raises InvalidParameterError for a file where a folder is written, or the reverse."""
+    from handful.errors import InvalidParameterError
+    from handful.evals.tune_space import TASK_READINGS
+    from handful.task.problem import join_words
+
+    name = space.templates[0].name
+    if not _is_folder(space):
+        path = asked.output or Path(f"{name}-tuned.yaml")
+        if path.is_dir():
+            raise InvalidParameterError("--output", f"is the folder {path}, and a task file is written.")
+        return path
+    path = asked.output or Path(f"{name}-tuned")
+    if path.suffix in _TASK_FILES or path.is_file():
+        others = join_words(one for one in space.predictors if one not in TASK_READINGS)
+        problem = f"names a file, and what {others} learn is a folder."
+        raise InvalidParameterError("--output", problem, fix="Name a folder, or leave them out of --predictor.")
+    return path
+
+
+def _save(search: "Search", kept: "Standing", space: "Space", path: Path) -> None:
+    from handful.learn.evidence import Verdict
+    from handful.learn.folder import save_ready
+
+    if not _is_folder(space):
+        return kept.candidate.task.save(path)
+    recipe = str(kept.candidate.made_of["predictor"])
+    loss = sum(kept.losses) / len(kept.losses) if kept.losses else None
+    expected = Verdict(recipe=recipe, num_right=sum(kept.right), num_tried=len(kept.right), log_loss=loss)
+    return save_ready(path, search.reading(kept.candidate), search.backend, expected)
+
+
+def _tell_as_json(told: Tuned) -> None:
+    from handful.cli.output import SCHEMA, json_line
+
+    original, best = told.checked
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "task": told.search.original.candidate.task.name,
+        "file": str(told.path),
+        "kept": dict(told.kept.candidate.made_of),
+        "is_the_original": told.kept is original,
+        "original_on_unseen": original.to_dict(),
+        "best_on_unseen": best.to_dict(),
+        "searched": [standing.to_dict() for standing in told.ranked],
+        "was_stopped": told.was_stopped,
     }
+    sys.stdout.write(json_line(result))
 
 
-def _print_result(search: "Search", checked: "tuple[Standing, Standing]", kept: "Standing", path: Path) -> None:
+def _tell_people(told: Tuned) -> None:
     from handful.cli.output import harmless
 
-    ranked = sorted(search.standings, key=lambda standing: standing.rank, reverse=True)
+    original, best = told.checked
+    asked = [standing for standing in told.ranked if not standing.left_out]
     lines = ["the best on the rows that choose:"]
-    lines += [f"  {_told(standing)}" for standing in ranked[:_MAX_TOLD]]
+    lines += [f"  {_told(standing)}" for standing in asked[:_MAX_TOLD]]
+    lines += _left_out(told.ranked)
     lines.append("on rows that had no part in choosing:")
-    lines += [f"  as it is: {_share(checked[0])}", f"  the best: {_share(checked[1])}"]
-    if kept is checked[0]:
-        lines.append(f"nothing did better there; {path} is the task as it is")
+    lines += [f"  as it is: {_share(original)}", f"  the best: {_share(best)}"]
+    if told.kept is original:
+        lines.append(f"nothing did better there; {told.path} is the task as it is")
     else:
-        lines.append(f"{path}: {_described(kept.candidate)}")
-        if kept.candidate.words:
-            lines.append(f"its answers are now: {', '.join(kept.candidate.task.labels)}")
+        lines.append(f"{told.path}: {_described(told.kept.candidate)}")
+        if told.kept.candidate.words:
+            lines.append(f"its answers are now: {', '.join(told.kept.candidate.task.labels)}")
     for line in lines:
         print(harmless(line))
+
+
+def _left_out(standings: "list[Standing]") -> Iterator[str]:
+    """Which readings had too few examples, each reason once."""
+    reasons = {
+        (str(standing.candidate.made_of["predictor"]), standing.left_out) for standing in standings if standing.left_out
+    }
+    for name, reason in sorted(reasons):
+        yield f"left out: {name}. {reason}"
 
 
 def _told(standing: "Standing") -> str:
@@ -241,6 +318,17 @@ def _words(text: str) -> dict[str, str]:
     if not all(sign and label.strip() and word.strip() for label, sign, word in pairs):
         raise InvalidParameterError("--words", f"can't be {text!r}.", fix="Write positive=great,negative=awful.")
     return {label.strip(): word.strip() for label, _, word in pairs}
+
+
+def _predictors(task: "Task", text: str | None) -> tuple[str, ...]:
+    from handful.cli.eval_options import listed
+    from handful.evals.askers import TEXT_PREDICTORS, check_predictors
+    from handful.evals.tune_space import TASK_READINGS
+
+    usual = tuple(TASK_READINGS) if task.is_closed else TEXT_PREDICTORS
+    predictors = usual if text is None else listed("--predictor", text, str)
+    check_predictors(predictors, task)
+    return predictors
 
 
 def _shots(task: "Task", text: str | None) -> tuple[int, ...]:

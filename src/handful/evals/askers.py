@@ -31,13 +31,11 @@ class Asker:
 
     prompt  the prompt that an input gets, or one of them
     note    what was chosen on the way, for a reader
-    ready   what was fitted; None for the task's own reading
     """
 
     answer: Callable[[Sequence[Input]], list[Fields]]
     prompt: Callable[[Input], str]
     note: str = ""
-    ready: Ready | None = None
 
 
 def check_predictors(names: Sequence[str], task: Task) -> None:
@@ -60,7 +58,7 @@ def asking(task: Task, backend: Backend, predictor: str, *, seed: int, texts: Se
         with _pinned(task, backend):
             yield _own_reading(task.replace(calibration="none") if predictor == "plain" else task, backend)
     else:
-        yield _learned(task, backend, predictor, seed, texts)
+        yield asker_of(fitted_quietly(predictor, task, backend, seed=seed, texts=texts))
 
 
 @contextmanager
@@ -91,10 +89,15 @@ def _fields(outcome: Prediction | Exception) -> Fields:
     return {name: value for name, value in outcome.to_dict().items() if name != "input"}
 
 
-def _learned(task: Task, backend: Backend, predictor: str, seed: int, texts: Sequence[Input]) -> Asker:
+def fitted_quietly(name: str, task: Task, backend: Backend, *, seed: int, texts: Sequence[Input]) -> Ready:
+    """`make_ready` without its warnings: what was dropped is recorded with the answers."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExamplesDroppedWarning)  # the answers' own warning is recorded below
-        ready = make_ready(predictor, task, backend, seed=seed, texts=texts)
+        warnings.simplefilter("ignore", ExamplesDroppedWarning)
+        return make_ready(name, task, backend, seed=seed, texts=texts)
+
+
+def asker_of(ready: Ready) -> Asker:
+    """Asks a reading that has learned what it needs."""
 
     def answer(inputs: Sequence[Input]) -> list[Fields]:
         with warnings.catch_warnings(record=True) as caught:
@@ -103,8 +106,7 @@ def _learned(task: Task, backend: Backend, predictor: str, seed: int, texts: Seq
         told = {"warning": str(caught[0].message)} if caught else {}
         return [one | told for one in fields]
 
-    note = "" if ready.choice is None else str(ready.choice)
-    return Asker(answer, ready.prompt, note, ready)
+    return Asker(answer, ready.prompt, "" if ready.choice is None else str(ready.choice))
 
 
 def _probable(predictor: Predictor, inputs: Sequence[Input]) -> list[Fields]:

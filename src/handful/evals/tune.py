@@ -14,26 +14,32 @@ from typing import Any
 import numpy as np
 
 from handful.backend import Backend
-from handful.evals.askers import Fields, asking
+from handful.errors import InvalidInputError
+from handful.evals.askers import Fields, asker_of, asking, fitted_quietly
 from handful.evals.data import Item
 from handful.evals.tune_space import Candidate
 from handful.learn.interval import wilson
+from handful.learn.named import Ready, ready_as_it_is
 
 FIRST_QUERIES = 32
 MIN_FINALISTS = 2
 _BATCH = 64
 _TEST_SHARE = 0.3
+# Of the queries that choose, how many a batch calibration reads, without their answers.
+NUM_TEXTS = 64
 # What stands for the probability of a right answer that the model ruled out, or that is an error.
 _LEAST_PROBABILITY = 1e-6
 
 
 @dataclass(slots=True)
 class Standing:
-    """How a candidate does: right answers and log losses of the queries that it was asked, in their order."""
+    """How a candidate does: right answers and log losses of the queries that it was asked, in their order; or why its
+    examples are too few for its reading (`left_out`)."""
 
     candidate: Candidate
     right: list[bool] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    left_out: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -48,11 +54,15 @@ class Standing:
     @property
     def rank(self) -> tuple[float, float]:
         """Larger is better: what the accuracy is at least, then the log loss (0 for free text)."""
+        if self.left_out:
+            return -1.0, 0.0
         return self.interval[0], -float(np.mean(self.losses)) if self.losses else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         low, high = self.interval
+        if self.left_out:
+            return {**self.candidate.made_of, "left_out": self.left_out}
         return {
             **self.candidate.made_of,
             "accuracy": round(self.accuracy, 4),
@@ -76,8 +86,9 @@ class Search:
 
     def __init__(self, tried: Sequence[Candidate], queries: Sequence[Item], backend: Backend) -> None:
         self.standings = [Standing(candidate) for candidate in tried]
-        self._backend = backend
+        self.backend = backend
         self._queries, self._test = _parted(queries)
+        self._readings: dict[tuple[str, str], Ready] = {}
 
     @property
     def rounds(self) -> list[tuple[int, int]]:
@@ -115,6 +126,7 @@ class Search:
         for num_candidates, num_queries in self.rounds:
             others = sorted(left[1:], key=lambda standing: standing.rank, reverse=True)
             left = [self.original, *others[: num_candidates - 1]]
+            left = [standing for standing in left if self._is_ready(standing)]
             for standing in left:
                 for batch in _batches(self._queries[len(standing.right) : num_queries]):
                     self._ask(standing, batch)
@@ -129,10 +141,35 @@ class Search:
                 self._ask(standing, batch)
         return checked[0], checked[0] if best is self.original else checked[1]
 
+    def reading(self, candidate: Candidate) -> Ready:
+        """How a closed candidate is read, fitted once. Raises InvalidInputError for too few examples."""
+        if candidate.key not in self._readings:
+            self._readings[candidate.key] = self._fit(candidate)
+        return self._readings[candidate.key]
+
+    def _fit(self, candidate: Candidate) -> Ready:
+        if candidate.predictor == "task":
+            return ready_as_it_is(candidate.task, self.backend)
+        texts = [item.inputs for item in self._queries[:NUM_TEXTS]]
+        return fitted_quietly(candidate.predictor, candidate.task, self.backend, seed=0, texts=texts)
+
+    def _is_ready(self, standing: Standing) -> bool:
+        """Whether the candidate's reading has the examples that it needs; if not, it is left out from now on."""
+        if standing.candidate.predictor != "task" and not standing.left_out:
+            try:
+                self.reading(standing.candidate)
+            except InvalidInputError as error:
+                standing.left_out = str(error)
+        return not standing.left_out
+
     def _ask(self, standing: Standing, batch: Sequence[Item]) -> None:
         candidate = standing.candidate
-        with asking(candidate.task, self._backend, "task", seed=0, texts=()) as asker:
-            answers = asker.answer([item.inputs for item in batch])
+        inputs = [item.inputs for item in batch]
+        if candidate.predictor != "task":
+            answers = asker_of(self.reading(candidate)).answer(inputs)
+        else:
+            with asking(candidate.task, self.backend, "task", seed=0, texts=()) as asker:
+                answers = asker.answer(inputs)
         for item, fields in zip(batch, answers, strict=True):
             expected = candidate.expected(item)
             standing.right.append(fields["prediction"] == expected)

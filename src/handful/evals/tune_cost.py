@@ -1,5 +1,6 @@
 """What a search would cost, before it starts: queries, tokens, and the time that a few queries took."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,9 +9,10 @@ from typing import Any
 from handful.backend import Backend
 from handful.evals.askers import asking
 from handful.evals.data import Item
-from handful.evals.tune import Search
+from handful.evals.tune import NUM_TEXTS, Search
 from handful.evals.tune_space import Candidate
-from handful.task.calibration import NUM_RANDOM_TEXTS, is_calibrated
+from handful.learn.named import Work, work_of
+from handful.task.calibration import is_calibrated, probes
 from handful.task.inputs import values_of
 from handful.task.render import prefix, query
 
@@ -20,8 +22,8 @@ _COUNTED = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """num_calls   queries and calibration prompts that the model is asked
-    num_tokens  of these, tokens that have to be computed: a candidate's prefix once, then each query's own
+    """num_calls   prompts that the model is asked: those of queries, and those that readings are fitted with
+    num_tokens  of these, tokens that have to be computed: a candidate's prefixes once, then each prompt's own
     seconds     at the rate of `num_timed` queries of the task as it is
     """
 
@@ -46,15 +48,17 @@ class Cost:
 
 def cost_of(search: Search, tried: Sequence[Candidate], queries: Sequence[Item], backend: Backend) -> Cost:
     """Counts tokens and asks a few queries. Raises what the backend raises."""
-    num_probes = sum(NUM_RANDOM_TEXTS + 3 for candidate in tried if is_calibrated(candidate.task))
-    num_calls = search.num_planned + num_probes
+    works = [_work(candidate) for candidate in tried]
+    # Which candidates stay to the end isn't known yet, so all queries count as those of a candidate in the middle.
+    a_query = sum(work.a_query for work in works) / len(works)
+    num_calls = math.ceil(search.num_planned * a_query) + sum(work.to_fit for work in works)
     own = tried[0].task
     sample = [query(own, values_of(own, item.inputs)) for item in queries[:_COUNTED]]
     each = sum(map(backend.count_tokens, sample)) / len(sample)
     if not own.is_closed:
         each += own.generation.max_new_tokens
-    shared = [prefix(candidate.task) for candidate in tried]
-    num_shared = sum(backend.count_tokens(text) for text in shared if text)
+    shared = [(prefix(candidate.task), work.num_prefixes) for candidate, work in zip(tried, works, strict=True)]
+    num_shared = sum(number * backend.count_tokens(text) for text, number in shared if text)
     seconds = _seconds_a_query(tried[0], queries[:_TIMED], backend)
     return Cost(
         num_candidates=len(tried),
@@ -63,6 +67,13 @@ def cost_of(search: Search, tried: Sequence[Candidate], queries: Sequence[Item],
         seconds=num_calls * seconds,
         num_timed=len(queries[:_TIMED]),
     )
+
+
+def _work(candidate: Candidate) -> Work:
+    if candidate.predictor != "task":
+        return work_of(candidate.predictor, candidate.task, NUM_TEXTS)
+    task = candidate.task
+    return Work(len(probes(["a word"], calibration=task.calibration)) if is_calibrated(task) else 0, 1)
 
 
 def _seconds_a_query(candidate: Candidate, queries: Sequence[Item], backend: Backend) -> float:

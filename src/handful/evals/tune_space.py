@@ -1,6 +1,7 @@
-"""What `handful tune` chooses from: wordings, label words, example sets and their orders, calibration.
+"""What `handful tune` chooses from: wordings, label words, example sets and their orders, and readings.
 
-Every candidate is a whole task, so the one that wins is a task file like any other.
+Every candidate is a whole task and how it is read. Where the task itself says that (its calibration), the one that wins
+is a task file like any other; other readings learn from the task's examples and are saved as a classifier.
 """
 
 import itertools
@@ -10,10 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from handful.errors import InvalidInputError, InvalidParameterError
+from handful.evals.askers import TEXT_PREDICTORS, check_predictors
 from handful.evals.data import Item
 from handful.evals.sets import draw_set
+from handful.learn.named import NAMES
 from handful.task.problem import join_words
 from handful.task.task import Example, Task
+from handful.types import Calibration
+
+# The readings that a task file holds: what its `calibration` says.
+TASK_READINGS: Mapping[str, Calibration] = {
+    "task": "auto",
+    "plain": "none",
+    "contextual": "contextual",
+    "domain": "domain",
+}
 
 Words = Mapping[str, str]
 """Label -> the word that stands for it; a label that isn't named stands for itself."""
@@ -23,7 +35,8 @@ Words = Mapping[str, str]
 class Space:
     """The choices. The first template is the task itself; `shots` are sizes of example sets that are drawn.
 
-    most  candidates that are tried: drawn at random from all, the task as it is always among them
+    predictors  readings by the names of `handful eval`; a task of free text has only the one
+    most        candidates that are tried: drawn at random from all, the task as it is always among them
     """
 
     templates: tuple[Task, ...]
@@ -31,7 +44,7 @@ class Space:
     shots: tuple[int, ...] = ()
     num_sets: int = 4
     num_orders: int = 2
-    calibrations: tuple[str, ...] = ("auto", "none")
+    predictors: tuple[str, ...] = tuple(TASK_READINGS)
     most: int = 32
     seed: int = 0
 
@@ -40,6 +53,8 @@ class Space:
             if getattr(self, name) < 1:
                 raise InvalidParameterError(name, "must be at least 1.")
         own = self.templates[0]
+        if own.is_closed:
+            check_predictors(self.predictors, own)
         for other in self.templates[1:]:
             if (other.labels, other.variables) != (own.labels, own.variables):
                 problem = f"The wording `{other.name}` has other labels or variables than `{own.name}`."
@@ -50,11 +65,20 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A task to try, and how it came about. `words` says what its labels stand for."""
+    """A task to try, and how it came about. `words` says what its labels stand for.
+
+    predictor  "task" where the task itself says how it is read
+    """
 
     task: Task
     made_of: Mapping[str, Any]
     words: Words
+    predictor: str = "task"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for candidates that are asked the same."""
+        return self.task.fingerprint, self.predictor
 
     def expected(self, item: Item) -> str:
         """The answer that is right, in the candidate's own words."""
@@ -64,17 +88,25 @@ class Candidate:
 def candidates(space: Space, pool: Sequence[Item]) -> list[Candidate]:
     """The task as it is, then what is to be tried beside it, each once, the same at every run."""
     own = space.templates[0]
-    first = Candidate(own, {"template": own.name, "examples": "its own", "calibration": own.calibration}, {})
-    found = {own.fingerprint: first}
-    calibrations = space.calibrations if own.is_closed else (own.calibration,)
-    choices = list(itertools.product(space.templates, ({}, *space.words), _example_sets(space), calibrations))
+    first = Candidate(own, {"template": own.name, "examples": "its own", "predictor": _own_reading(own)}, {})
+    found = {first.key: first}
+    predictors = space.predictors if own.is_closed else TEXT_PREDICTORS
+    choices = list(itertools.product(space.templates, ({}, *space.words), _example_sets(space), predictors))
     random.Random(space.seed).shuffle(choices)  # noqa: S311  a reproducible draw, not a secret
-    for template, words, shown, calibration in choices:
+    for template, words, shown, predictor in choices:
         if len(found) == space.most:
             break
-        base = template.replace(name=own.name, calibration=calibration, parameters=own.parameters, model=own.model)
-        candidate = _candidate(base, template.name, words, (shown, _examples(space, pool, shown)))
-        found.setdefault(candidate.task.fingerprint, candidate)
+        base = template.replace(
+            name=own.name,
+            calibration=TASK_READINGS.get(predictor, "auto"),
+            parameters=own.parameters,
+            abstain_below=own.abstain_below,
+            model=own.model,
+        )
+        candidate = _candidate(
+            base, {"template": template.name, "predictor": predictor}, words, (shown, _examples(space, pool, shown))
+        )
+        found.setdefault(candidate.key, candidate)
     return list(found.values())
 
 
@@ -91,19 +123,28 @@ class _ExampleSet:
         return "its own" if self.shots is None else f"{self.shots} of set {self.number}"
 
 
-def _candidate(base: Task, template: str, words: Words, shown: tuple[_ExampleSet, Sequence[Example]]) -> Candidate:
+def _own_reading(task: Task) -> str:
+    if not task.is_closed:
+        return TEXT_PREDICTORS[0]
+    return next(name for name, calibration in TASK_READINGS.items() if calibration == task.calibration)
+
+
+def _candidate(
+    base: Task, made_of: Mapping[str, str], words: Words, shown: tuple[_ExampleSet, Sequence[Example]]
+) -> Candidate:
     """`base` in other words, with other examples."""
     chosen, examples = shown
     labels = tuple(words.get(label, label) for label in base.labels)
     given = tuple(Example(one.inputs, words.get(one.output, one.output)) for one in examples)
-    made_of = {
-        "template": template,
+    predictor = made_of["predictor"]
+    told = {
+        "template": made_of["template"],
         "examples": chosen.name,
         "order": chosen.order,
-        "calibration": base.calibration,
-    }
-    told = made_of | ({"words": dict(words)} if words else {})
-    return Candidate(base.replace(labels=labels, examples=given), told, words)
+        "predictor": predictor,
+    } | ({"words": dict(words)} if words else {})
+    asked = predictor if predictor in NAMES and predictor not in TASK_READINGS else "task"
+    return Candidate(base.replace(labels=labels, examples=given), told, words, asked)
 
 
 def _example_sets(space: Space) -> Iterator[_ExampleSet]:

@@ -21,7 +21,9 @@ from handful.learn.recipe import RECIPES, Fitted
 from handful.learn.representation import classes_of, knn_predictor
 from handful.learn.score import ScorePredictor
 from handful.task.calibration import CONTENT_FREE, NUM_RANDOM_TEXTS
+from handful.task.fit import Fitter
 from handful.task.inputs import Input, values_of
+from handful.task.predict import measure
 from handful.task.problem import did_you_mean, join_words
 from handful.task.render import prompt
 from handful.task.task import Task
@@ -55,10 +57,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Prompts that a reading asks about: to get ready, and for each query. What `auto` decides is taken at its most."""
+    """Prompts that a reading asks about: to get ready, and for each query; and different prefixes among them.
+
+    What `auto` decides is taken at its most.
+    """
 
     to_fit: int
     a_query: int
+    num_prefixes: int = 1
 
 
 def make_ready(name: str, task: Task, backend: Backend, *, seed: int = 0, texts: Sequence[Input] = ()) -> Ready:
@@ -85,6 +91,13 @@ def make_ready(name: str, task: Task, backend: Backend, *, seed: int = 0, texts:
     return Ready(name, EnsemblePredictor((Member(reader, Fitted(1.0, scored.bias)),)), task)
 
 
+def ready_as_it_is(task: Task, backend: Backend) -> Ready:
+    """A closed task's own reading, its calibration measured, as a predictor: it answers as `task.predict` does."""
+    bias = measure(Fitter(task, backend.info.context_length), backend)
+    spread = np.full(len(task.labels), 1 / len(task.labels)) if bias is None else np.array(bias)
+    return Ready("task", EnsemblePredictor((Member(Reader(task, backend), Fitted(1.0, spread)),)), task)
+
+
 def work_of(name: str, task: Task, num_texts: int) -> Work:
     """What `make_ready` and each query ask of a model, before anything is asked. `num_texts`: for `batch`."""
     num_probes = {"contextual": len(CONTENT_FREE), "domain": NUM_RANDOM_TEXTS, "batch": num_texts}
@@ -97,7 +110,7 @@ def work_of(name: str, task: Task, num_texts: int) -> Work:
     num_prompts, recipes = AutoSettings().num_prompts, _RECIPES[name]
     num_readings = max(int(one.score_weight > 0) + int(one.kind is not None) for one in recipes)
     each = len(CONTENT_FREE) + NUM_RANDOM_TEXTS + 2 * len(task.examples)
-    return Work(num_prompts * each, num_prompts * num_readings)
+    return Work(num_prompts * each, num_prompts * num_readings, num_prompts)
 
 
 def _knn_shown(task: Task) -> int:

@@ -43,8 +43,8 @@ def test_the_task_as_it_is_comes_first_and_every_candidate_once() -> None:
     found = tried(most=1000, words=({"good": "fine"},))
     assert found[0].task == OWN
     assert len({candidate.task.fingerprint for candidate in found}) == len(found)
-    # own examples and 2 x 4 drawn sets, each in 2 orders, with 2 calibrations and 2 word sets
-    assert 50 < len(found) <= (1 + 2 * 4) * 2 * 2 * 2
+    # own examples and 2 x 4 drawn sets, each in 2 orders, with 4 calibrations and 2 word sets
+    assert 50 < len(found) <= (1 + 2 * 4) * 2 * 4 * 2
     assert len(tried(most=7)) == 7
 
 
@@ -121,7 +121,7 @@ def test_a_search_that_is_left_has_the_best_so_far() -> None:
 def test_nothing_better_leaves_the_task_as_it_is() -> None:
     search = run(
         Search(
-            tried(most=8, calibrations=("none",), words=({"good": "x"},)),
+            tried(most=8, predictors=("plain",), words=({"good": "x"},)),
             items(60),
             StructuredBackend(score_signal=9.0),
         )
@@ -146,8 +146,8 @@ def test_the_cost_counts_calls_and_tokens_before_anything_is_searched() -> None:
     found = tried(most=16)
     search = Search(found, queries, backend)
     cost = cost_of(search, found, queries, backend)
-    num_calibrated = sum(candidate.task.calibration == "auto" for candidate in found)
-    assert cost.num_calls == search.num_planned + 23 * num_calibrated
+    num_probes = {"auto": 23, "none": 0, "contextual": 3, "domain": 20}
+    assert cost.num_calls == search.num_planned + sum(num_probes[one.task.calibration] for one in found)
     assert cost.num_tokens > cost.num_calls * 10  # a byte is a token here
     assert _num_asked(backend.calls) < 12
     assert (cost.num_candidates, cost.num_timed) == (16, 8)
