@@ -6,6 +6,7 @@ HostGuard    Host and Origin                           host_guard.py
 AuthGate     the token, and what it may do             auth.py
 DrainGate    refuses what comes after SIGTERM          drain.py
 UsageGate    the token's limits, and its usage         usage.py
+DirectRoutes finds the route                           direct_routes.py
 routes       nlp_routes.py, backend_routes.py, openai_*.py, tgi.py, tasks*.py, health.py, metrics.py, usage_route.py
 """
 
@@ -13,8 +14,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from handful.server import (
     backend_routes,
@@ -35,6 +37,7 @@ from handful.server import (
 )
 from handful.server.access_log import AccessLog
 from handful.server.auth import AuthGate
+from handful.server.direct_routes import DirectRoutes
 from handful.server.drain import DrainGate
 from handful.server.errors import install_error_handlers
 from handful.server.host_guard import HostGuard
@@ -50,6 +53,22 @@ from handful.server.store_sync import StoreSync
 from handful.server.task_editor import TaskEditor
 from handful.server.task_sync import TaskSync
 from handful.server.usage import UsageGate
+
+
+_OPENAI = (openai_models.router, openai_completions.router, openai_chat.router, openai_embeddings.router)
+_OWN = (
+    *(tgi.below_models, status.router, backend_routes.router, tasks.router, tasks_changes.router),
+    *(models_registered.router, usage_route.router, nlp_routes.router),
+)
+_ROUTERS: tuple[tuple[APIRouter, dict[int | str, Any] | None], ...] = (
+    (health.router, None),
+    (metrics.router, failures("hugging face")),
+    (bulk.router, None),
+    *((router, failures("openai")) for router in _OPENAI),
+    (tgi.router, failures("tgi")),
+    *((router, failures("hugging face")) for router in _OWN),
+)
+"""All routers, in the order in which a path is looked up, and the failures that are described for them."""
 
 
 def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = lambda _: None) -> FastAPI:
@@ -72,26 +91,13 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
     app.state.model_catalog = ModelCatalog(state.models, state.access, state.host)
     app.state.model_pins = ModelPins(state.models, state.access)
     app.state.task_editor = TaskEditor(state.tasks, state.models, state.access)
-    app.include_router(health.router)
-    app.include_router(metrics.router, responses=failures("hugging face"))
-    app.include_router(bulk.router)
-    for openai in (openai_models, openai_completions, openai_chat, openai_embeddings):
-        app.include_router(openai.router, responses=failures("openai"))
-    app.include_router(tgi.router, responses=failures("tgi"))
-    changeable = (tasks.router, tasks_changes.router, models_registered.router)
-    for own in (
-        tgi.below_models,
-        status.router,
-        backend_routes.router,
-        *changeable,
-        usage_route.router,
-        nlp_routes.router,
-    ):
-        app.include_router(own, responses=failures("hugging face"))
+    for router, responses in _ROUTERS:
+        app.include_router(router, responses=responses)
     describe(app)
     install_error_handlers(app)
-    app.add_middleware(UsageGate, access=state.access)
-    app.add_middleware(DrainGate, drain=state.drain)  # what is added last is passed first
+    app.add_middleware(DirectRoutes, routers=[router for router, _ in _ROUTERS])
+    app.add_middleware(UsageGate, access=state.access)  # what is added last is passed first
+    app.add_middleware(DrainGate, drain=state.drain)
     app.add_middleware(AuthGate, authenticator=state.access.authenticator)
     app.add_middleware(HostGuard, allowed=state.allowed_hosts)
     app.add_middleware(AccessLog)
