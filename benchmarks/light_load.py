@@ -58,7 +58,7 @@ class _Connection(asyncio.Protocol):
         self._answer += data
         head, found, body = self._answer.partition(_END_OF_HEAD)
         if not found or len(body) < _length(head):
-            return
+            return None
         if not head.startswith(b"HTTP/1.1 200 "):
             return self._fail(head + _END_OF_HEAD + body)
         self._answer = b""

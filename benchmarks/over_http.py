@@ -9,7 +9,7 @@ Beside requests a second: processor time a request of the server's event loop, o
 of the client (Linux's /proc; unlike the rates it says little about what else ran), and requests for each step of the
 engine, which are 8 when all 64 go through their 8 tokens together. The last line printed is one JSON document.
 
-    python benchmarks/over_http.py [--route tasks]      (a label of each text, by POST /tasks/{name}, instead of 8 tokens)
+    python benchmarks/over_http.py [--route tasks]      (a label of each text by POST /tasks/{name}, not 8 tokens)
 """
 
 import argparse

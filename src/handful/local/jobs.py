@@ -155,7 +155,7 @@ class GenerationJob(Job[Generation]):
             parameters = replace(parameters, logprobs=0)  # the best are chosen by log-probability
         if i:
             parameters = replace(parameters, echo=False)
-        seed = secrets.randbits(63) if parameters.seed is None else (parameters.seed + i) % 2**63
+        seed = (_drawn_seed(parameters) if parameters.seed is None else parameters.seed + i) % 2**63
         text = TextState(self._tokenizer.decode_continuation, parameters.stop)
         request = make_request(self._prompt, Generate(parameters, seed, text), timeout_s)
         self._drafts[request.id] = _Draft(seed)
@@ -216,6 +216,11 @@ class GenerationJob(Job[Generation]):
         if self._prompt_read:
             return (self._token(Sampled(self._prompt[0])), *map(self._token, self._prompt_read))
         return tuple(self._token(Sampled(i)) for i in self._prompt)
+
+
+def _drawn_seed(parameters: GenerationParameters) -> int:
+    """Fresh for each text that is sampled; a greedy one has no use for it."""
+    return secrets.randbits(63) if parameters.temperature > 0 else 0
 
 
 def _mean_logprob(completion: Completion) -> float:

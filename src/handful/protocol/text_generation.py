@@ -107,8 +107,12 @@ class TextGenerationRequest(BaseModel):
     model_config = ConfigDict(**_STRICT, json_schema_extra={"examples": [_EXAMPLE]})
 
     inputs: Texts = Field(description="A prompt or a list of prompts.")
-    parameters: Annotated[TextGenerationParameters, BeforeValidator(null_is_unset)] = TextGenerationParameters()
-    options: Annotated[TextGenerationOptions, BeforeValidator(null_is_unset)] = TextGenerationOptions()
+    parameters: Annotated[TextGenerationParameters, BeforeValidator(null_is_unset)] = Field(
+        default_factory=TextGenerationParameters
+    )
+    options: Annotated[TextGenerationOptions, BeforeValidator(null_is_unset)] = Field(
+        default_factory=TextGenerationOptions
+    )
     stream: bool = Field(default=False, description="Answer with server-sent events, one a token.")
     model: str | None = Field(default=None, description="Must be the model of the route where it is given.")
 

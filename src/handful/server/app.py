@@ -54,7 +54,6 @@ from handful.server.task_editor import TaskEditor
 from handful.server.task_sync import TaskSync
 from handful.server.usage import UsageGate
 
-
 _OPENAI = (openai_models.router, openai_completions.router, openai_chat.router, openai_embeddings.router)
 _OWN = (
     *(tgi.below_models, status.router, backend_routes.router, tasks.router, tasks_changes.router),

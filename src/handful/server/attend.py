@@ -50,20 +50,22 @@ async def attend(work: Coroutine[Any, Any, Result], watch: Watch) -> Result:
     """
     task = asyncio.ensure_future(work)
     left = asyncio.ensure_future(_connection_closed(watch.receive))
-    ended = asyncio.ensure_future(watch.drain.ended.wait())
-    try:
-        await asyncio.wait({task, left, ended}, timeout=watch.remaining_s, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        if ended.done():
-            raise RequestAbortedError("The server shut down before this was finished.", fix="Send it again elsewhere.")
-        if left.done():
-            raise ClientLeftError("The client left.")
-        raise RequestTimeoutError(f"Not finished within {watch.timeout_s:g} seconds.", fix="Ask for fewer tokens.")
-    finally:
-        for each in (task, left, ended):
-            each.cancel()
-        await asyncio.gather(task, left, ended, return_exceptions=True)
+    with watch.drain.ending() as ended:
+        try:
+            await asyncio.wait({task, left, ended}, timeout=watch.remaining_s, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if ended.done():
+                problem = "The server shut down before this was finished."
+                raise RequestAbortedError(problem, fix="Send it again elsewhere.")
+            if left.done():
+                raise ClientLeftError("The client left.")
+            raise RequestTimeoutError(f"Not finished within {watch.timeout_s:g} seconds.", fix="Ask for fewer tokens.")
+        finally:
+            left.cancel()
+            if not task.done():
+                task.cancel()
+            await asyncio.gather(task, left, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -78,6 +80,9 @@ async def closing(values: AsyncIterator[Result]) -> AsyncIterator[AsyncIterator[
 
 async def side_by_side(works: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """All results, in order. The first work that fails ends the others and its error is raised."""
+    works = list(works)
+    if len(works) == 1:
+        return [await works[0]]
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return await asyncio.gather(*tasks)

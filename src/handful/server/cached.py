@@ -10,10 +10,11 @@ work, of which nothing is kept. Streams and texts that `max_time` ended are neve
 """
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from functools import cache
 from typing import Any
 
 from starlette.requests import Request
@@ -28,6 +29,7 @@ from handful.store.usage import Usage
 from handful.types import Generation, GenerationParameters, ModelInfo
 
 HEADER = "x-use-cache"
+version = cache(importlib.metadata.version)  # it reads files each time
 _SWITCH = {"1": True, "true": True, "0": False, "false": False}
 
 

@@ -5,6 +5,8 @@ still going on gets an error). SIGTERM moves it on, see `process.py`.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +22,8 @@ class Drain:
     def __init__(self) -> None:
         self.num_accepted = 0
         self.is_draining = False
-        self.ended = asyncio.Event()
+        self.has_ended = False
+        self._endings: set[asyncio.Future[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -37,12 +40,27 @@ class Drain:
         if self.num_accepted == 0:
             self._idle.set()
 
+    @contextmanager
+    def ending(self) -> Iterator["asyncio.Future[None]"]:
+        """A future that is done when what is still going on has to end, for as long as the block runs."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.has_ended:
+            future.set_result(None)
+        self._endings.add(future)
+        try:
+            yield future
+        finally:
+            self._endings.discard(future)
+            future.cancel()
+
     async def run(self, timeout_s: float, last_words_s: float = 2.0) -> None:
         """Refuse new requests, wait for the accepted ones, then end those that are left and let them say so."""
         self.is_draining = True
         if await self._wait_idle(timeout_s):
             return
-        self.ended.set()
+        self.has_ended = True
+        for ending in list(self._endings):
+            ending.set_result(None)
         await self._wait_idle(last_words_s)
 
     async def _wait_idle(self, timeout_s: float) -> bool:

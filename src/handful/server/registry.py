@@ -91,6 +91,14 @@ class ModelRegistry:
         """
         self._loader.start(on_settled)
 
+    def ready(self, name: str) -> AsyncBackend | None:
+        """The model to ask, where it needn't be waited for. Raises NotFoundError."""
+        entry = self.entry(name)
+        if entry.model is None or entry.backend is None or not entry.settled.is_set():
+            return None
+        entry.used_at = time.monotonic()
+        return metered(entry.backend, name)
+
     async def backend(self, name: str, *, wait_s: float = HELD_NOT_READY_S, may_load: bool = True) -> AsyncBackend:
         """The model to ask, waiting at most `wait_s` for it to load. A lazy one is loaded now, if it `may_load`.
 

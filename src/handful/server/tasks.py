@@ -62,8 +62,10 @@ async def predict(request: Request, name: str) -> Response:
     asked = TaskRequest.from_body(await read_body(request, state.limits))
     state.limits.check_texts([count_characters(query) for query in asked.queries])
     watch = state.watch(request)
-    waiting = state.models.backend(served.model, wait_s=wait_s(request, asked.options, state))
-    backend = await attend(waiting, watch)
+    backend = state.models.ready(served.model)
+    if backend is None:
+        waiting = state.models.backend(served.model, wait_s=wait_s(request, asked.options, state))
+        backend = await attend(waiting, watch)
     check_device(asked.options, backend)
     headers = model_headers(backend.info, asked.num_characters) | {"x-task-version": str(served.version)}
     if served.classifier is not None:

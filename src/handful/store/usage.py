@@ -6,7 +6,7 @@ each writer numbers its batches and the number of the last one is written in the
 
 import time
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
@@ -39,7 +39,13 @@ class Usage:
     compute_us: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+        return Usage(
+            self.requests + other.requests,
+            self.input_characters + other.input_characters,
+            self.prompt_tokens + other.prompt_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.compute_us + other.compute_us,
+        )
 
 
 @dataclass(frozen=True, slots=True)

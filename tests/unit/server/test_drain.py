@@ -15,7 +15,7 @@ def test_an_idle_server_drains_at_once() -> None:
         drain = Drain()
         async with asyncio.timeout(0.5):
             await drain.run(timeout_s=5)
-        assert not drain.ended.is_set()
+        assert not drain.has_ended
 
     run(check())
 
