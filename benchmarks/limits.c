@@ -100,6 +100,21 @@ static double vnni(int thread, int threads) {
 }
 #endif
 
+#if defined(__AVX512BF16__)
+static double bfloat16(int thread, int threads) {
+  (void)thread, (void)threads;
+  __m512 sums[12];
+  __m512bh a = (__m512bh)_mm512_set1_epi32(0x3c003f00), b = (__m512bh)_mm512_set1_epi32(0x3b803f80);
+  for (int i = 0; i < 12; i++) sums[i] = _mm512_set1_ps((float)i);
+  for (int r = 0; r < 10 * ROUNDS; r++)
+    for (int i = 0; i < 12; i++) sums[i] = _mm512_dpbf16_ps(sums[i], a, b);
+  __m512 total = sums[0];
+  for (int i = 1; i < 12; i++) total = _mm512_add_ps(total, sums[i]);
+  sink = _mm512_reduce_add_ps(total);
+  return 10.0 * ROUNDS * 12 * 2 * 32;
+}
+#endif
+
 #if defined(__AMX_TILE__) && defined(__AMX_INT8__) && defined(__AMX_BF16__)
 #define HAS_AMX 1
 struct Shape {
@@ -160,6 +175,9 @@ int main(int count, char **arguments) {
   printf("\"avx512_float32_gflops\": %.0f, ", best(floats) / 1e9);
 #elif defined(__FMA__)
   printf("\"avx2_float32_gflops\": %.0f, ", best(floats) / 1e9);
+#endif
+#if defined(__AVX512BF16__)
+  printf("\"avx512_bfloat16_gflops\": %.0f, ", best(bfloat16) / 1e9);
 #endif
 #if defined(__AVX512VNNI__)
   printf("\"avx512_vnni_int8_gops\": %.0f, ", best(vnni) / 1e9);

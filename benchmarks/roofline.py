@@ -121,7 +121,11 @@ def _peaks(precision: str) -> tuple[str, ...]:
     wide = ("avx512_float32_gflops", "avx2_float32_gflops", "torch_float32_gflops")
     if precision == "int8":
         return ("amx_int8_gops", "avx512_vnni_int8_gops", *wide)
-    return ("amx_bfloat16_gflops", "torch_bfloat16_gflops", *wide) if precision == "bfloat16" else wide
+    return (
+        ("amx_bfloat16_gflops", "avx512_bfloat16_gflops", "torch_bfloat16_gflops", *wide)
+        if precision == "bfloat16"
+        else wide
+    )
 
 
 def _of_reading(
