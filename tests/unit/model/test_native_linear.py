@@ -8,7 +8,18 @@ from torch import Tensor
 from handful.model.ops import linear_int8
 from handful.model.ops.activation import activate
 from handful.model.ops.linear import NativeLinear, PlainLinear, is_native_bfloat16, make_linear
-from handful.model.ops.linear_int8 import NativeInt8, PlainInt8, make_int8, pack, quantise_symmetric, smooth
+from handful.model.ops.linear_int8 import (
+    AS_IT_COMES,
+    Evening,
+    NativeInt8,
+    PlainInt8,
+    make_int8,
+    mix,
+    pack,
+    quantise_symmetric,
+    rotation_of,
+    smooth,
+)
 from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
 from handful.model.ops.native.panels import Columns, pack_panels, quantise_rows
 from handful.model.ops.norm import Normalise
@@ -51,8 +62,9 @@ class WithoutTiles(NativeInt8):
         activation: Activation | None = None,
         gated: bool = False,
         norm: Normalise | None = None,
+        evening: Evening = AS_IT_COMES,
     ) -> None:
-        self._product = NativeProduct(pack(weight, bias, activation, gated, norm), tiles=False)
+        self._product = NativeProduct(pack(weight, bias, activation, gated, norm, evening), tiles=False)
 
 
 KINDS = [
@@ -344,3 +356,48 @@ def test_results_may_be_wider_than_the_rows(kind: type[NativeLinear]) -> None:
     wide = product.linear(x, dtype=torch.float32)
     assert torch.allclose(wide, x.float() @ weight.float().t(), atol=1e-4)
     assert torch.equal(wide.bfloat16(), product.linear(x))
+
+
+@pytest.mark.parametrize("size", [64, 128, 512])
+def test_mixing_twice_gives_the_rows_times_the_size_of_a_block(size: int) -> None:
+    x = torch.randint(-9, 9, (5, 1024), generator=torch.Generator().manual_seed(1)).float()
+    mixed = mix(x, size)
+    assert torch.equal(mix(mixed, size), x * size)
+    assert torch.equal(mixed[:, :1], x[:, :size].sum(dim=1, keepdim=True))
+    assert torch.equal(mixed[:, size : size + 1], x[:, size : 2 * size].sum(dim=1, keepdim=True))
+
+
+def test_blocks_are_as_large_as_the_inputs_allow() -> None:
+    assert [rotation_of(n) for n in (576, 768, 1536, 3072, 2560, 2048, 64, 100, 33)] == [
+        64, 256, 512, 512, 512, 512, 64, 0, 0,
+    ]  # fmt: skip
+
+
+@needs_native
+@pytest.mark.parametrize("size", [64, 256, 512])
+@pytest.mark.parametrize("norm", [None, "layer", "rms"])
+@pytest.mark.parametrize("kind", [NativeInt8, WithoutTiles])
+def test_a_mixed_product_has_the_bits_of_its_definition(kind: type[NativeInt8], norm: Norm | None, size: int) -> None:
+    weight, bias, x = random(50, 1024, scale=0.1), random(50, seed=1), random(37, 1024, seed=2)
+    made = None if norm is None else Normalise(norm, 1e-5, 1024, None, None)
+    evening = Evening(random(1024, seed=3).abs() + 0.5, size)
+    found = kind(weight, bias, None, False, made, evening)(x)
+    wanted = PlainInt8(weight, bias, None, False, made, evening)(x)
+    # without a norm to the last bit of the bytes; norms are summed up in another order here and there
+    assert torch.allclose(found, wanted, atol=1e-4 if norm is None else 5e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mixing_helps_where_a_value_is_far_larger_than_the_rest(kind: type[PlainInt8] | type[NativeInt8]) -> None:
+    weight, x = random(40, 512, scale=0.1), random(30, 512, seed=1)
+    x[torch.arange(30), torch.arange(30) * 7] *= 100.0
+    wanted = x @ weight.t()
+    plain, mixed = kind(weight)(x), kind(weight, evening=Evening(rotation=512))(x)
+    assert (mixed - wanted).norm() < (plain - wanted).norm() / 3
+
+
+@needs_native
+@pytest.mark.parametrize("size", [32, 96, 128])
+def test_blocks_that_do_not_fit_are_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="blocks"):
+        NativeInt8(random(32, 192), evening=Evening(rotation=size))

@@ -3,18 +3,31 @@
     W ~ scale_w[out] * q_w,  norm(x) ~ scale_x[row] * q_x,  both symmetric in [-127, 127]
     y = residual + activation(scale_x scale_w (q_x . q_w) + b)
 
+What one scale a row can't span is evened out in front of it, exactly (`Evening`): channels that are large for every
+token by factors (`smooth`), values that are large for one token by mixing blocks of channels with a Hadamard matrix H.
+x W^T = (x H)(W H)^T / size, and the weight is mixed once (QuaRot, arXiv 2404.00456).
+
 Two kernels compute the same sums: `PlainInt8` in torch alone (the oracle, and the path where the native library is
 missing) and `NativeInt8` (AMX or AVX-512 VNNI, everything fused).
 
 A row with NaN or infinity in it gives NaN in the whole row; other rows don't see it.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
 from handful.model.ops.linear import Linear
-from handful.model.ops.native.linear import MAX_DEPTH, ZERO_BYTE, NativeProduct, PackedWeights, can_multiply
+from handful.model.ops.native.linear import (
+    MAX_DEPTH,
+    ZERO_BYTE,
+    NativeProduct,
+    PackedWeights,
+    can_multiply,
+    fits_rotation,
+)
 from handful.model.ops.native.panels import Columns, pack_panels, quantise_rows
 from handful.model.ops.norm import Normalise
 from handful.model.spec import Activation
@@ -37,6 +50,40 @@ def quantise_symmetric(x: Tensor) -> tuple[Tensor, Tensor]:
     return scaled.round_().to(torch.int8), scales
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Evening:
+    """What is done to a linear's inputs and undone in its weight.
+
+    factors   `[in]`: the weight's columns are multiplied by them; the norm in front has been divided by them
+    rotation  the size of the blocks of channels that are mixed, behind the norm; 0 for none
+    """
+
+    factors: Tensor | None = None
+    rotation: int = 0
+
+    def of_weight(self, weight: Tensor) -> Tensor:
+        """The weight `[out, in]` that stands behind evened inputs, float32."""
+        wide = weight.float() if self.factors is None else weight.float() * self.factors
+        return mix(wide, self.rotation) / self.rotation if self.rotation else wide
+
+
+AS_IT_COMES = Evening()
+
+
+def mix(x: Tensor, size: int) -> Tensor:
+    """Rows `[R, K]` times a Hadamard matrix (of 1 and -1) in blocks of `size`, a power of two that divides K."""
+    mixed, apart = x, 1
+    while apart < size:
+        first, second = mixed.reshape(x.shape[0], -1, 2, apart).unbind(2)
+        mixed, apart = torch.stack((first + second, first - second), dim=2), apart * 2
+    return mixed.reshape(x.shape)
+
+
+def rotation_of(num_in: int) -> int:
+    """The size of the blocks for so many inputs: as large as divides them, up to 512; 0 where none does."""
+    return next((size for size in (512, 256, 128, 64) if fits_rotation(num_in, size)), 0)
+
+
 class PlainInt8:
     """The definition, in torch's own operators."""
 
@@ -47,14 +94,16 @@ class PlainInt8:
         activation: Activation | None = None,
         gated: bool = False,
         norm: Normalise | None = None,
-        factors: Tensor | None = None,
+        evening: Evening = AS_IT_COMES,
     ) -> None:
-        self._weight, self._scales = quantise_symmetric(weight if factors is None else weight.float() * factors)
+        self._weight, self._scales = quantise_symmetric(evening.of_weight(weight))
+        self._rotation = evening.rotation
         self._bias = None if bias is None else bias.float()
         self._activation, self._gated, self._norm = activation, gated, norm
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
-        quantised, scales = quantise_symmetric(x if self._norm is None else _wide_norm(self._norm, x))
+        normed = x.float() if self._norm is None else _wide_norm(self._norm, x)
+        quantised, scales = quantise_symmetric(mix(normed, self._rotation))
         sums = torch._int_mm(quantised, self._weight.t())
         product = sums.float() * (scales[:, None] * self._scales)
         if self._bias is not None:
@@ -80,9 +129,9 @@ class NativeInt8:
         activation: Activation | None = None,
         gated: bool = False,
         norm: Normalise | None = None,
-        factors: Tensor | None = None,
+        evening: Evening = AS_IT_COMES,
     ) -> None:
-        self._product = NativeProduct(pack(weight, bias, activation, gated, norm, factors))
+        self._product = NativeProduct(pack(weight, bias, activation, gated, norm, evening))
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
         return self._product.linear(x, residual)
@@ -94,11 +143,12 @@ def pack(
     activation: Activation | None,
     gated: bool,
     norm: Normalise | None,
-    factors: Tensor | None = None,
+    evening: Evening = AS_IT_COMES,
 ) -> PackedWeights:
-    """Quantise a weight `[out, in]` (gated: gate above up; column i times factors[i]) and lay it out in panels."""
-    quantised, scales, sums = quantise_rows(weight, factors)
-    return pack_panels(quantised, Columns(scales, sums * -ZERO_BYTE, bias), activation, gated, norm)
+    """Quantise a weight `[out, in]` (gated: gate above up) and lay it out in panels."""
+    quantised, scales, sums = quantise_rows(weight, evening.factors, evening.rotation)
+    columns = Columns(scales, sums * -ZERO_BYTE, bias)
+    return pack_panels(quantised, columns, activation, gated, norm, evening.rotation)
 
 
 def can_quantise(weight: Tensor) -> bool:
@@ -131,8 +181,8 @@ def make_int8(
 ) -> Linear:
     """The fastest int8 linear layer for this weight here; arguments as `make_linear`'s.
 
-    `largest` `[in]`: the magnitudes that the channels of norm(x) reach; where given, and there is a norm to do it in,
-    the channels are evened out (`smooth`).
+    Inputs are mixed in blocks where their number allows it. `largest` `[in]`: the magnitudes that the channels of
+    norm(x) reach; where given, and there is a norm to do it in, the channels are evened out first (`smooth`).
     """
     if not can_quantise(weight):
         raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
@@ -140,4 +190,4 @@ def make_int8(
     if largest is not None and norm is not None:
         factors, norm = smooth(weight, norm, largest)
     kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
-    return kind(weight, bias, activation, gated, norm, factors)
+    return kind(weight, bias, activation, gated, norm, Evening(factors, rotation_of(weight.shape[1])))

@@ -28,6 +28,7 @@ struct Layer {
   int32_t activation;
   int32_t gated;
   int32_t norm;  // of the input, before it is quantised or rounded
+  int32_t rotation;  // int8: the size of the blocks that a Hadamard matrix mixes behind the norm; 0 for none
   float norm_eps;
 
   int64_t row_bytes() const { return padded_in * type_bytes(type); }

@@ -32,7 +32,7 @@ class _Layer(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("panels", "scales", "offsets", "bias", "norm_weight", "norm_bias")),
         *((name, ctypes.c_int64) for name in ("num_in", "padded_in", "num_out")),
-        *((name, ctypes.c_int32) for name in ("type", "activation", "gated", "norm")),
+        *((name, ctypes.c_int32) for name in ("type", "activation", "gated", "norm", "rotation")),
         ("norm_eps", ctypes.c_float),
     )
 
@@ -55,6 +55,7 @@ class PackedWeights:
     scales    `[32 P]` float32, of the weight's rows (int8); bias `[32 P]` float32
     offsets   `[32 P]` int32: -128 times the row's sum (int8)
     num_in    columns of x; num_out columns of the result (gated: half of the product's)
+    rotation  size of the blocks of x that a Hadamard matrix mixes behind the norm, as it did the weight's (int8); or 0
     """
 
     panels: Tensor
@@ -66,6 +67,7 @@ class PackedWeights:
     activation: str | None
     gated: bool
     norm: Normalise | None
+    rotation: int = 0
 
 
 class NativeProduct:
@@ -94,6 +96,7 @@ class NativeProduct:
             _ACTIVATIONS[weights.activation],
             int(weights.gated),
             0 if weights.norm is None else _NORMS[weights.norm.kind],
+            weights.rotation,
             0.0 if weights.norm is None else weights.norm.eps,
         )
         self._address = ctypes.addressof(self._layer)
@@ -161,8 +164,15 @@ def check(weights: PackedWeights) -> None:
         value: Tensor = getattr(weights, name)
         if value.dtype != dtype or value.shape != (columns,) or not value.is_contiguous():
             raise ValueError(f"{name} must be [{columns}] {dtype} without gaps, not {_shown(value)}")
+    if weights.rotation and (panels.dtype != torch.int8 or not fits_rotation(weights.num_in, weights.rotation)):
+        raise ValueError(f"{weights.num_in} inputs in {panels.dtype} can't be mixed in blocks of {weights.rotation}")
     if weights.norm is not None and weights.norm.size != weights.num_in:
         raise ValueError(f"the norm is over {weights.norm.size} values, not {weights.num_in}")
+
+
+def fits_rotation(num_in: int, size: int) -> bool:
+    """Whether blocks of this size can be mixed: a power of two, whole registers, and no block in the padding."""
+    return size >= DEPTH and size & (size - 1) == 0 and num_in % size == 0
 
 
 def _padded_norm(norm: Normalise | None, padded_in: int) -> tuple[Tensor, Tensor]:

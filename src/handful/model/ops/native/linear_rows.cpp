@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "hadamard.h"
 #include "handful.h"
 #include "linear.h"
 #include "numbers.h"
@@ -84,6 +85,7 @@ HANDFUL_AVX512 void prepare_row(const Layer& layer, const LinearCall& call, RowO
     _mm512_storeu_ps(scratch + i, load16(x + i * type_bytes(call.type), first16(layer.in - i), call.type));
   }
   if (layer.norm != kNoNorm) normalise(layer, scratch);
+  if (layer.rotation) hadamard(scratch, layer.padded_in, layer.rotation);
   char* to = call.packed + order.start(row, layer.row_bytes());
   if (layer.type == kInt8) {
     call.scales[row] = quantise(scratch, layer.padded_in, order.zero_byte, to, order.step());

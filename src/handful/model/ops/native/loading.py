@@ -15,7 +15,7 @@ from handful.model.ops.native.openmp import openmp
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 4  # what features.cpp says
+INTERFACE = 5  # what features.cpp says
 AVX512, AVX512_BF16, AVX512_VNNI, AMX = 1, 2, 4, 8
 
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "hadamard.h"
 #include "handful.h"
 #include "linear.h"
 #include "numbers.h"
@@ -22,7 +23,8 @@ struct Packing {
   int32_t gated, threads;
 };
 
-// Rows [num_out][in] of `type`, column i times factors[i] (or null) -> bytes, their scales and their sums.
+// Rows [num_out][in] of `type`, column i times factors[i] (or null), blocks of `rotation` mixed by a Hadamard matrix
+// over their size (or 0: as they are) -> bytes, their scales and their sums.
 struct Quantising {
   const char* rows;
   const float* factors;
@@ -30,7 +32,7 @@ struct Quantising {
   float* scales;
   int32_t* sums;
   int64_t num_out, in;
-  int32_t type, threads;
+  int32_t type, rotation, threads;
 };
 
 namespace {
@@ -64,6 +66,10 @@ HANDFUL_AVX512 void load_row(const Quantising& call, int64_t row, float* to) {
     if (call.factors) x = _mm512_mul_ps(x, _mm512_maskz_loadu_ps(real, call.factors + i));
     _mm512_mask_storeu_ps(to + i, real, x);
   }
+  if (!call.rotation) return;
+  hadamard(to, call.in, call.rotation);
+  const __m512 scale = _mm512_set1_ps(1.0f / static_cast<float>(call.rotation));  // a power of two: exact
+  for (int64_t i = 0; i < call.in; i += 16) _mm512_storeu_ps(to + i, _mm512_mul_ps(_mm512_loadu_ps(to + i), scale));
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights
+from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights, fits_rotation
 from handful.model.ops.native.loading import library
 from handful.model.ops.norm import Normalise
 
@@ -30,7 +30,7 @@ class _Quantising(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("rows", "factors", "bytes", "scales", "sums")),
         *((name, ctypes.c_int64) for name in ("num_out", "num_in")),
-        *((name, ctypes.c_int32) for name in ("type", "threads")),
+        *((name, ctypes.c_int32) for name in ("type", "rotation", "threads")),
     )
 
 
@@ -44,7 +44,7 @@ class Columns:
 
 
 def pack_panels(
-    rows: Tensor, columns: Columns, activation: str | None, gated: bool, norm: Normalise | None
+    rows: Tensor, columns: Columns, activation: str | None, gated: bool, norm: Normalise | None, rotation: int = 0
 ) -> PackedWeights:
     """Lay out rows `[out, in]` (gated: gate above up) of int8 or bfloat16. See `PackedWeights`."""
     num_out, num_in = rows.shape
@@ -59,13 +59,15 @@ def pack_panels(
         activation=activation,
         gated=gated,
         norm=norm,
+        rotation=rotation,
     )
 
 
-def quantise_rows(weight: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows `[out, in]`, column i times factors[i]: int8 `[out, in]`, scales float32 and sums int32 `[out]`.
+def quantise_rows(weight: Tensor, factors: Tensor | None, rotation: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows `[out, in]`, column i times factors[i], then mixed in blocks: int8 `[out, in]`, scales float32 and sums
+    int32 `[out]`.
 
-    The same bits as `quantise_symmetric` of linear_int8.py.
+    The same bits as `quantise_symmetric` behind `mix` of linear_int8.py, over the blocks' size.
     """
     weight = weight.contiguous() if weight.dtype in _TYPES else weight.float().contiguous()
     num_out, num_in = weight.shape
@@ -74,8 +76,10 @@ def quantise_rows(weight: Tensor, factors: Tensor | None) -> tuple[Tensor, Tenso
     kept = None if factors is None else factors.float().contiguous()
     if kept is not None and kept.shape != (num_in,):
         raise ValueError(f"{num_in} columns need as many factors, not {list(kept.shape)}")
+    if rotation and not fits_rotation(num_in, rotation):
+        raise ValueError(f"{num_in} columns can't be mixed in blocks of {rotation}")
     pointers = (weight.data_ptr(), None if kept is None else kept.data_ptr(), *(x.data_ptr() for x in found))
-    call = _Quantising(*pointers, num_out, num_in, _TYPES[weight.dtype], torch.get_num_threads())
+    call = _Quantising(*pointers, num_out, num_in, _TYPES[weight.dtype], rotation, torch.get_num_threads())
     _functions().handful_quantise(ctypes.byref(call))
     return found
 
