@@ -51,7 +51,7 @@ def formats(found: dict[str, Any]) -> list[str]:
         f"SST-2 dev, {found['reviews']} reviews, {found['shots']} shots, {found['example_sets']} example sets, beside",
         "float32. The guard: mean KL divergence of the label probabilities at most 0.01, mean accuracy within one",
         "point, label agreement at most 3 points below bfloat16's own. In int8 are, of the linears of all",
-        f"layers, {int8}; the others stay in bfloat16, and so do prefixes.",
+        f"layers, {int8}; the others stay in bfloat16.",
         "",
     ]
     heads = ["", "mean KL", "accuracy", "labels as float32", "greedy tokens as float32", "guard"]

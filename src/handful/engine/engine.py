@@ -46,10 +46,7 @@ class StepRunner(Protocol):
     """What the engine needs of a model: `Runner` over handful's decoder, or another that runs a step."""
 
     def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:
-        """Run a step: its works in the order of their rows, and the wanted rows, ready for `logits`, `[M, hidden]`.
-
-        A work may come back in several pieces, one after the other.
-        """
+        """Run a step: its works in the order of their rows, and the wanted rows, ready for `logits`, `[M, hidden]`."""
         ...
 
     def logits(self, rows: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ The only place where the engine's plan meets the model's tensors.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ from torch import Tensor
 from handful.engine.attention_native import NativeAttention
 from handful.engine.attention_torch import TorchAttention
 from handful.engine.batch import Batch, build_batch
-from handful.engine.exact import in_two_formats
 from handful.engine.memory import KVMemory
 from handful.engine.request import Work
 from handful.model.decoder import Attend, Decoder
@@ -43,18 +41,10 @@ class Runner:
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:
-        """Run a step. Returns its works in the order of their rows, and the wanted rows, normed, `[M, hidden]`.
-
-        What is to be exact is run first: the rest may read its keys and values.
-        """
-        exact, rest = in_two_formats(works) if self.decoder.has_two_formats else ((), works)
-        ordered, rows = zip(*(self._run(part, is_exact=part is exact) for part in (exact, rest) if part), strict=True)
-        return list(chain.from_iterable(ordered)), torch.cat(rows)
-
-    def _run(self, works: Sequence[Work], *, is_exact: bool) -> tuple[Sequence[Work], Tensor]:
+        """Run a step. Returns its works in the order of their rows, and the wanted rows, normed, `[M, hidden]`."""
         batch = build_batch(works, self.decoder.device)
         attention = self._attention_of(batch, self.memory, self.spec)
-        hidden = self.decoder.forward(batch.tokens, batch.positions, attention, batch.wanted, is_exact=is_exact)
+        hidden = self.decoder.forward(batch.tokens, batch.positions, attention, batch.wanted)
         return batch.works, self.decoder.final_norm(hidden)
 
     def logits(self, rows: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ and batches are the caller's affair. Run it under `torch.inference_mode()`.
 
 import logging
 from collections.abc import Callable
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -28,8 +27,16 @@ _log = logging.getLogger(__name__)
 
 # layer, q [N, H, D], k and v [N, Hkv, D] -> [N, H, D]. v may be strided. What attend keeps, it copies.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-Layers = tuple[list[Layer], list[Layer], tuple[frozenset[LinearKind], ...]]  # exact, fast, what is quantised of each
 Mixing = tuple[Rotation | None, Attend]  # of a step: the same for every layer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layers:
+    """The layers as they are read, what is quantised of each, and the exact hidden states of the calibration text."""
+
+    layers: list[Layer]
+    kinds: tuple[frozenset[LinearKind], ...] = ()
+    hidden: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +69,9 @@ class Decoder:
         if self.spec.rotary is not None:
             frequencies, self._rotary_factor = inverse_frequencies(self.spec.rotary)
             self._frequencies = frequencies.to(device)
-        self._exact, self._fast, self.quantised = self._read_layers(reader, calibration)
+        read = self._read_layers(reader, calibration)
+        self._layers, self.quantised = read.layers, read.kinds
+        self.divergence = 0.0 if calibration is None else self._divergence(calibration, read.hidden)
 
     @classmethod
     def load(
@@ -75,8 +84,9 @@ class Decoder:
     ) -> Self:
         """Read, check and pack the weights.
 
-        With `calibration`, the tokens `[T]` of any text, linears are quantised besides, those that stay near enough to
-        themselves on this text (`quantised`: of each layer). `forward` then runs them unless it is told to be exact.
+        With `calibration`, the tokens `[T]` of any text, linears are quantised, those that stay near enough to
+        themselves on this text. `quantised` then names them, layer by layer, and `divergence` is the mean KL divergence
+        of the next token's probabilities on the text from those of the whole model, in nats.
 
         Raises CheckpointError that names the tensor where one is missing, has another shape than `spec` says or holds
         something other than floating-point numbers; shapes are checked before anything is read.
@@ -89,61 +99,48 @@ class Decoder:
             return cls(reader, precision, device, calibration)
 
     @property
-    def has_two_formats(self) -> bool:
-        """Whether there are quantised linears beside the exact ones."""
-        return self._fast is not self._exact
-
-    def exact_only(self) -> Self:
-        """The same weights without the quantised linears."""
-        found = copy(self)
-        found._fast, found.quantised = self._exact, ()
-        return found
-
-    @property
     def weight_bytes(self) -> int:
-        """Bytes of all parameters in the dtype they run in (a tied head that is packed takes its size once more)."""
+        """Bytes of all parameters in the format they run in (a tied head that is packed takes its size once more)."""
         num_int8 = sum(num_weights(self.spec, kind) for kinds in self.quantised for kind in kinds)
-        return self.num_parameters * self.dtype.itemsize + num_int8
+        return self.num_parameters * self.dtype.itemsize - num_int8 * (self.dtype.itemsize - 1)
 
     def _read_layers(self, reader: TensorReader, calibration: Tensor | None) -> Layers:
-        """The packed layers, the quantised ones (or the same again), and what is quantised in each.
-
-        What a layer's linears are quantised by is what they get behind the exact layers before it.
-        """
-        exact: list[Layer] = []
+        """The packed layers. What is quantised is measured by what it gets behind the exact layers before it."""
+        layers = range(self.spec.num_layers)
         if calibration is None:
-            exact += (pack_layer(self.spec, read_weights(reader, n)) for n in range(self.spec.num_layers))
-            return exact, exact, ()
-        quantised: list[Quantised] = []
-        tokens = calibration[: self.spec.context_length].to(self.device)
-        positions = torch.arange(len(tokens), device=self.device)
+            return Layers([pack_layer(self.spec, read_weights(reader, number)) for number in layers])
+        found: list[Quantised] = []
+        tokens, positions = self._positioned(calibration)
         hidden, how = self._embed(tokens, positions), (self._rotation(positions), OneSequence(self.spec))
-        for number in range(self.spec.num_layers):
+        for number in layers:
             weights, watch = read_weights(reader, number), Watch()
-            exact.append(pack_layer(self.spec, weights))
-            hidden = self._run_layer(number, watch.over(exact[-1]), hidden, how)
-            quantised.append(quantise_layer(self.spec, weights, exact[-1], watch.inputs))
-        return exact, [one.layer for one in quantised], tuple(one.kinds for one in quantised)
+            exact = pack_layer(self.spec, weights)
+            hidden = self._run_layer(number, watch.over(exact), hidden, how)
+            found.append(quantise_layer(self.spec, weights, exact, watch.inputs))
+        return Layers([one.layer for one in found], tuple(one.kinds for one in found), hidden)
 
-    def forward(
-        self,
-        tokens: Tensor,
-        positions: Tensor,
-        attend: Attend,
-        wanted: Tensor | None = None,
-        *,
-        is_exact: bool = False,
-    ) -> Tensor:
+    def _divergence(self, calibration: Tensor, exact: Tensor) -> float:
+        """How far the next token's probabilities are from those by the exact layers' hidden states `[T, d]`."""
+        quick = self.forward(*self._positioned(calibration), OneSequence(self.spec))
+        wanted, found = (self.logits(self.final_norm(hidden)).log_softmax(-1) for hidden in (exact, quick))
+        return F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
+
+    def _positioned(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """As many tokens of a text as fit, and their positions."""
+        fitting = tokens[: self.spec.context_length].to(self.device)
+        return fitting, torch.arange(len(fitting), device=self.device)
+
+    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None) -> Tensor:
         """Hidden states before the final norm. tokens and positions `[N]` int64 -> `[N, d]`.
 
         `positions` count from 0 within each token's own request and stay below `spec.context_length`. Where only the
         rows `wanted` `[M]` are asked for, the answer is `[M, d]`, and the last layer goes no further with the others
-        than to their keys and values. `is_exact` keeps to the model's dtype where linears are quantised.
+        than to their keys and values.
         """
         hidden = self._embed(tokens, positions)
         rotation = self._rotation(positions)
         last = self.spec.num_layers - 1
-        for number, layer in enumerate(self._exact if is_exact else self._fast):
+        for number, layer in enumerate(self._layers):
             rows = wanted if number == last else None
             hidden = self._run_layer(number, layer, hidden, (rotation, attend), rows)
         return hidden

@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from handful.config import Settings
-from handful.engine.engine import Engine
 from handful.engine.request import Work
-from handful.engine.runner import Runner
 from handful.errors import (
     BusyError,
     EngineError,
@@ -24,8 +22,7 @@ from handful.errors import (
     RequestTimeoutError,
 )
 from handful.local import LocalModel, load
-from handful.model.precision import has_int8_products
-from handful.types import Generation, GenerationParameters, Precision, Prompt
+from handful.types import Generation, GenerationParameters, Prompt
 from tests.unit.model.tiny_models import checkpoint
 
 GREEDY = GenerationParameters(max_new_tokens=12)
@@ -302,26 +299,3 @@ def test_one_failed_step_is_no_death() -> None:
     assert made.generate(["the review"], GREEDY)[0].completions == whole[0].completions
     made.loop.call(lambda engine: engine.check_integrity())
     made.close()
-
-
-@pytest.mark.skipif(not has_int8_products(torch.device("cpu")), reason="no AVX512-VNNI and no AMX here")
-def test_the_keys_of_a_pinned_prefix_are_exact_in_int8_and_those_of_a_query_are_not() -> None:
-    kept: list[torch.Tensor] = []
-
-    def keep(engine: Engine) -> None:
-        assert isinstance(engine.runner, Runner)
-        kept.append(engine.runner.memory.keys.clone())
-
-    precision: Precision
-    for precision in ("bfloat16", "int8"):
-        configuration = Settings(precision=precision, kv_memory_mb=16)
-        made = load(str(checkpoint("llama")), configuration=configuration)
-        assert isinstance(made, LocalModel)
-        made.pin("a good film " * 5)
-        made.embed(["a good film " * 5 + "the review of it"])
-        made.loop.call(keep)
-        num_pinned = len(made.tokenizer.encode("a good film " * 5))
-        made.close()
-    exact, mixed = kept
-    assert torch.equal(mixed[:, :num_pinned], exact[:, :num_pinned])
-    assert not torch.equal(mixed, exact)
