@@ -31,7 +31,7 @@ from over_http import address
 from shapes import folder_of
 
 # Small enough that the warm-up fills them: what grows later is not a cache on its way to its limit.
-ROOM = {"HANDFUL_KV_MEMORY_MB": "64", "HANDFUL_RESPONSE_CACHE_MB": "1"}
+ROOM = {"HANDFUL_KV_MEMORY_MB": "16", "HANDFUL_RESPONSE_CACHE_MB": "1"}
 ANSWERED, REFUSED = (200,), (429, 503)
 MOST_WAIT_S = 180  # a request without an answer for this long has none
 IDLE_WAIT_S = 30

@@ -25,6 +25,9 @@ from handful.server.connection import PromptProtocol
 from handful.server.model_entry import ModelEntry
 from handful.server.state import ServerState
 
+_IDLE_SECONDS = 75
+"""Longer than clients keep an idle connection themselves (httpx 5, aiohttp 15 seconds): where both take as long, one
+closes it while the other sends, and a request gets no answer."""
 _LAST_SECONDS = 5
 _AGAIN = "Start the server again."
 _BACKLOG = 1024
@@ -79,6 +82,7 @@ class DrainingServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=_IDLE_SECONDS,
                 timeout_graceful_shutdown=_LAST_SECONDS,
             )
         )

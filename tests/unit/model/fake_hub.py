@@ -20,6 +20,7 @@ class FakeHub:
     gated: set[str] = field(default_factory=set)
     status: int = 0
     truncate: str = ""
+    redirect: str = ""
     endpoint: str = ""
     requests: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
@@ -128,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not (folder / path).is_file():
             return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
         content = (folder / path).read_bytes()
+        if hub.redirect and path.endswith(".safetensors"):
+            return self._elsewhere(content, commit_of(folder))
         headers = {
             "ETag": f'"{hashlib.sha1(content, usedforsecurity=False).hexdigest()}"',
             "X-Repo-Commit": commit_of(folder),
@@ -138,6 +141,12 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             return self._send(206, content[start:], headers, cut=path == hub.truncate)
         return self._send(200, content, headers, cut=path == hub.truncate)
+
+    def _elsewhere(self, content: bytes, commit: str) -> None:
+        """As the Hub answers for large files: where they lie, and what they are."""
+        digest = hashlib.sha256(content).hexdigest()
+        linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content)), "X-Repo-Commit": commit}
+        self._send(302, b"", {"Location": self.served_hub.redirect + self.path, **linked})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, cut: bool = False) -> None:
         self.send_response(status)

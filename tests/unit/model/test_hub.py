@@ -239,6 +239,20 @@ def test_a_model_without_weights_is_refused(hub: FakeHub, model: Path) -> None:
         get()
 
 
+def test_the_access_token_goes_to_the_hub_and_not_to_where_it_sends_on(
+    hub: FakeHub, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(NAME, model)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with running_hub() as elsewhere:
+        elsewhere.add(NAME, model)
+        hub.redirect = elsewhere.endpoint
+        get()
+        assert elsewhere.served() == ["model.safetensors"]
+        assert elsewhere.tokens == {""}
+    assert "Bearer hf_secret" in hub.tokens
+
+
 @pytest.mark.parametrize("revision", ["../main", "a//b", "", "-x", "a b", "x" * 200])
 def test_a_malformed_revision_never_reaches_the_hub(revision: str, hub: FakeHub) -> None:
     with pytest.raises(InvalidParameterError, match="revision"):

@@ -201,3 +201,44 @@ def test_two_requests_of_one_id_at_a_time_are_two(tmp_path: Path) -> None:
             assert "mine" not in ids
 
     run(check())
+
+
+TEXTS = ["a", "b", "c"]
+FANNED_OUT: list[tuple[str, Any, Any]] = [  # what makes nine of three, and what makes eight
+    ("/models/fake", {"inputs": TEXTS, "parameters": {"num_return_sequences": 3, "do_sample": True}}, "inputs"),
+    ("/", {"inputs": TEXTS, "parameters": {"num_return_sequences": 3, "do_sample": True}}, "inputs"),
+    ("/generate", {"inputs": "a", "parameters": {"best_of": 9, "do_sample": True}}, None),
+    ("/v1/completions", {"prompt": TEXTS, "n": 3, "max_tokens": 2}, "prompt"),
+    ("/v1/completions", {"prompt": [[1], [2], [3]], "n": 1, "best_of": 3, "max_tokens": 2}, "prompt"),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "n": 9}, None),
+    ("/v1/embeddings", {"input": TEXTS * 3}, "input"),
+    ("/models/fake/backend/generate", {"inputs": TEXTS, "parameters": {"n": 3, "temperature": 1.0}}, "inputs"),
+    ("/models/fake/backend/embed", {"inputs": TEXTS * 3}, "inputs"),
+    ("/models/fake/backend/score", {"inputs": TEXTS * 3, "continuations": ["x"]}, "inputs"),
+    ("/models/fake/pipeline/feature-extraction", {"inputs": TEXTS * 3}, "inputs"),
+    (
+        "/models/fake/pipeline/zero-shot-classification",
+        {"inputs": TEXTS, "parameters": {"candidate_labels": ["x", "y", "z"]}},
+        "inputs",
+    ),
+    ("/tasks/sentiment", {"inputs": TEXTS * 3}, "inputs"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "many"), FANNED_OUT)
+def test_what_a_request_makes_of_its_texts_counts(path: str, body: Any, many: str | None, tmp_path: Path) -> None:
+    """Nine are more than eight, however they come about; and nothing of them is begun."""
+
+    async def check() -> None:
+        async with site_in(tmp_path, limits=Limits(max_completions=8)) as site:
+            before = len(site.model.prompts)
+            refused = await site.client.post(path, json=body, headers=site.headers)
+            assert 400 <= refused.status_code < 423, refused.text
+            assert "more than 8" in refused.text
+            assert len(site.model.prompts) == before
+            if many is not None:
+                fewer = body | {many: body[many][:2]}
+                answered = await site.client.post(path, json=fewer, headers=site.headers)
+                assert answered.status_code == 200, answered.text
+
+    run(check())

@@ -2,16 +2,26 @@
 
 import socket
 
+import httpx
 import pytest
 
 from handful.errors import UserError
-from handful.server.process import bind, url_of
+from handful.server.app import create_app
+from handful.server.process import DrainingServer, bind, url_of
+from tests.unit.server.serving import FakeModel, state_with
 
 
 def test_port_zero_takes_a_free_port_and_the_url_says_which() -> None:
     with bind("127.0.0.1", 0) as listening:
         assert url_of(listening) == f"http://127.0.0.1:{listening.getsockname()[1]}"
         socket.create_connection(listening.getsockname()).close()
+
+
+def test_an_idle_connection_is_given_up_by_its_client_first() -> None:
+    state = state_with(FakeModel())
+    server = DrainingServer(create_app(state), state, lambda: False)
+    clients = [httpx.Limits().keepalive_expiry, 15.0]  # aiohttp's
+    assert server.config.timeout_keep_alive > 2 * max(each or 0.0 for each in clients)
 
 
 def test_a_port_in_use_is_one_clear_error() -> None:
