@@ -54,9 +54,13 @@ def _failed(surface: Surface, status: int) -> dict[str, Any]:
     return {"type": "object", "properties": {"error": said}, "required": ["error"]}
 
 
-def json_body(schema: type[BaseModel]) -> dict[str, Any]:
-    """What FastAPI's `openapi_extra` takes. The schema's first example becomes that of the body."""
+def json_body(schema: type[BaseModel], *, but: str = "") -> dict[str, Any]:
+    """What FastAPI's `openapi_extra` takes. The schema's first example becomes that of the body.
+
+    `but` is a key that this route does not take.
+    """
     described = _schema_of(schema)
+    described["properties"].pop(but, None)
     examples = described.pop("examples", [])
     content = {"schema": described} | ({"example": examples[0]} if examples else {})
     return {"requestBody": {"required": True, "content": {"application/json": content}}}

@@ -6,37 +6,47 @@ Models, pins and tasks are looked at when the server starts, and then again and 
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from handful.errors import StoreError
+from handful.server.errors import fault
 
+Look = Callable[[], Awaitable[None]]
 REFRESH_S = 2.0
 
 
 class StoreSync:
-    """Looks, in the order given, as long as it runs. Belongs to one event loop."""
+    """Looks, at the start in the order given, as long as it runs. Belongs to one event loop."""
 
-    def __init__(self, *looks: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, *looks: Look) -> None:
         self._looks = looks
-        self._running: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Look once, and go on. While the database can't be used, what is known stays."""
-        await self._look()
-        self._running = asyncio.ensure_future(self._keep_looking())
+        """Look once, and go on, each for itself: one that waits for a model holds up no other.
+
+        While the database can't be used, what is known stays.
+        """
+        for look in self._looks:
+            await _once(look)
+        self._running = [asyncio.ensure_future(_again_and_again(look)) for look in self._looks]
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        for running in self._running:
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _look(self) -> None:
-        for look in self._looks:
-            with suppress(StoreError):  # it was logged
-                await look()
 
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_S)
-            await self._look()
+async def _once(look: Look) -> None:
+    try:
+        await look()
+    except StoreError:  # it was logged
+        return
+    except Exception as error:  # noqa: BLE001 - the next look may do; `fault` logs it
+        fault(error)
+
+
+async def _again_and_again(look: Look) -> None:
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        await _once(look)

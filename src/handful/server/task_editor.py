@@ -74,9 +74,11 @@ class TaskEditor:
                 raise ConflictError(f"There is already a task named {task.name}.", fix="Choose another name.")
             stored = await self._threads.run(store.create, task.name, to_json(task), owner=owner, is_private=is_private)
             new = self._served(task, stored)
-            with suppress(BusyError):  # it is made already; its first query computes what isn't kept
-                await self._tasks.prepare(new)
-            self._tasks.put(new)
+            try:
+                with suppress(BusyError):  # it is made already; its first query computes what isn't kept
+                    await self._tasks.prepare(new)
+            finally:
+                self._tasks.put(new)
         return new
 
     async def change(self, name: str, edit: Edit, expected: int | None = None) -> ServedTask:

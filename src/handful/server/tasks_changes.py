@@ -4,7 +4,8 @@ Each change makes a version; `If-Match` names the one it is meant for. See task_
 """
 
 import json
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.protocol.task_shapes import EXAMPLE, SUMMARY, TASK, TaskExamples, TaskSummary, TaskVersion
+from handful.server.attend import attend
 from handful.server.limits import read_body
 from handful.server.openapi import json_answer
 from handful.server.state import state_of
@@ -27,6 +29,7 @@ from handful.server.task_body import id_of, read_examples, read_task, without
 from handful.server.task_registry import ServedTask
 from handful.task.task import Task
 
+Result = TypeVar("Result")
 router = APIRouter(tags=["tasks"])
 _EXAMPLES = {"examples": TASK["examples"][:1]}
 MAX_IDS = 1000
@@ -54,7 +57,7 @@ async def create_task(request: Request) -> Response:
     """Make a task of the caller's account: public, or with `private` for its tokens alone."""
     refuse_unknown_query(request)
     sent = await read_task(await read_body(request, state_of(request).limits))
-    served = await editor_of(request).create(sent.task, is_private=bool(sent.is_private))
+    served = await _done(request, editor_of(request).create(sent.task, is_private=bool(sent.is_private)))
     return tagged(served, described(served), 201, {"location": f"/tasks/{served.task.name}"})
 
 
@@ -66,7 +69,7 @@ async def update_task(request: Request, name: str) -> Response:
     state_of(request).tasks.get(name)  # a wrong name is told before a body is read
     sent = await read_task(await read_body(request, state_of(request).limits), name)
     _check_private(state_of(request).tasks.get(name), sent.is_private)
-    served = await editor.change(name, lambda _: sent.task, expected)
+    served = await _done(request, editor.change(name, lambda _: sent.task, expected))
     return tagged(served, described(served))
 
 
@@ -74,7 +77,7 @@ async def update_task(request: Request, name: str) -> Response:
 async def delete_task(request: Request, name: str) -> Response:
     """Remove a task and all its versions. Predictions that are under way are still answered."""
     refuse_unknown_query(request)
-    await editor_of(request).delete(name, expected_version(request))
+    await _done(request, editor_of(request).delete(name, expected_version(request)))
     return Response(status_code=204)
 
 
@@ -128,7 +131,7 @@ async def add_examples(request: Request, name: str) -> Response:
     def add(task: Task) -> Task:
         return task.with_examples((*task.examples, *read_examples(body, task)))
 
-    served = await editor.change(name, add, expected)
+    served = await _done(request, editor.change(name, add, expected))
     return tagged(served, described(served))
 
 
@@ -144,10 +147,18 @@ async def remove_examples(request: Request, name: str) -> Response:
     ids = request.query_params.getlist("id")
     if not 1 <= len(ids) <= MAX_IDS:
         raise InvalidParameterError("id", f"must be given from one to {MAX_IDS} times.")
-    served = await editor_of(request).change(
-        name, lambda task: task.with_examples(without(task, ids)), expected_version(request)
-    )
+    expected = expected_version(request)
+    change = editor_of(request).change(name, lambda task: task.with_examples(without(task, ids)), expected)
+    served = await _done(request, change)
     return tagged(served, described(served))
+
+
+async def _done(request: Request, change: Coroutine[Any, Any, Result]) -> Result:
+    """The outcome of a change, which waits for the model to read a prefix: until the request's deadline at most.
+
+    What is given up half-way has happened or not; another look at the database settles it (task_sync.py).
+    """
+    return await attend(change, state_of(request).watch(request))
 
 
 def _shown(task: Task) -> list[dict[str, Any]]:

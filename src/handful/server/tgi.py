@@ -32,6 +32,7 @@ from handful.server.state import state_of
 router = APIRouter(tags=["tgi"])
 below_models = APIRouter(tags=["tgi"])  # whose errors are those of the Inference API, as everything there
 _BODY = json_body(TextGenerationRequest)
+_BODY_OF_ONE = json_body(TextGenerationRequest, but="stream")  # which is the affair of the route
 _TEXTS = json_answer(TASK_SHAPES[TEXT_GENERATION], TASK_ANSWERS[TEXT_GENERATION])
 _TEXT = json_answer(GeneratedText, TASK_ANSWERS[TEXT_GENERATION][0])
 _INFO = json_answer(InfoAnswer, INFO)
@@ -56,7 +57,7 @@ async def compatible_below_v1(request: Request) -> Response:
     return await compatible(request)
 
 
-@router.post("/generate", openapi_extra=_BODY, responses=_TEXT, summary="Continue a text")
+@router.post("/generate", openapi_extra=_BODY_OF_ONE, responses=_TEXT, summary="Continue a text")
 async def generate(request: Request) -> Response:
     """Continue one text: an object with `generated_text`, and `details` where they are asked for."""
     state = state_of(request)
@@ -69,7 +70,7 @@ async def generate(request: Request) -> Response:
     "/generate_stream",
     response_class=EventStream,
     status_code=200,
-    openapi_extra=_BODY,
+    openapi_extra=_BODY_OF_ONE,
     summary="Continue a text, streamed",
 )
 async def generate_stream(request: Request) -> Response:
