@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from handful.errors import NotFoundError
+from handful.learn.folder import LoadEncoder
 from handful.pipelines.load import check_precision
 from handful.protocol.names import NAME_PATTERN
 from handful.protocol.nlp_tasks import TEXT_GENERATION
-from handful.server.classifier import LoadEncoder, ServedClassifier, load_classifier
+from handful.server.classifier import ServedClassifier, load_classifier
 from handful.server.model_entry import ModelSource
 from handful.server.precisions import Precisions
 from handful.server.registry import ModelRegistry
