@@ -176,10 +176,8 @@ def test_the_client_library_can_tell_bad_credentials_from_none(database: Databas
 
 def test_a_refusal_has_the_shape_of_the_surface(database: Database) -> None:
     hugging_face, openai, tgi = (post(database, {}, path=path) for path in (PATH, "/v1/completions", "/generate"))
-    assert list(hugging_face.json()) == [
-        "error",
-        "message",
-    ]  # an `error_type` would hide the status from huggingface_hub
+    # An `error_type` would hide the status from huggingface_hub.
+    assert list(hugging_face.json()) == ["error", "message"]
     assert isinstance(hugging_face.json()["error"], list)
     assert openai.json()["error"]["code"] == "invalid_api_key"
     assert openai.json()["error"]["type"] == "authentication_error"
