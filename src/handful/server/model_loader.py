@@ -140,6 +140,9 @@ class ModelLoader:
             loop.call_soon_threadsafe(lambda: leaving.set_result(self._room.take_out_for(entry)))
         except RuntimeError:  # the loop has closed: the server stopped meanwhile
             return
-        for model in leaving.result():
+        left = leaving.result()
+        for model in left:
             model.close(timeout_s=UNLOAD_S)
-        gc.collect()  # a model is a circle of references: its memory is needed now
+        if left:
+            del left, model
+            gc.collect()  # a model is a circle of references: its memory is needed now
