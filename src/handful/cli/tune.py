@@ -289,12 +289,10 @@ def _tell_people(told: Tuned) -> None:
 
 
 def _left_out(standings: "list[Standing]") -> Iterator[str]:
-    """Which readings had too few examples, each reason once."""
-    reasons = {
-        (str(standing.candidate.made_of["predictor"]), standing.left_out) for standing in standings if standing.left_out
-    }
-    for name, reason in sorted(reasons):
-        yield f"left out: {name}. {reason}"
+    """Which readings had too few examples, each once."""
+    reasons = {str(one.candidate.made_of["predictor"]): one.left_out for one in standings if one.left_out}
+    for name, reason in sorted(reasons.items()):
+        yield f"left out with some of the sets: {name}. {reason}"
 
 
 def _told(standing: "Standing") -> str:

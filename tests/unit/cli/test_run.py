@@ -14,6 +14,10 @@ from handful.cli import run as run_command
 from handful.cli.main import main
 from handful.cli.records import sidecar_path
 from handful.errors import EngineError
+from handful.learn.evidence import Verdict
+from handful.learn.folder import save_ready
+from handful.learn.named import make_ready
+from handful.task.task import Example, Task
 from tests.fakes import FakeBackend
 
 OPEN_TASK = "name: shout\ninput: 'Say: {text}'\noutput: 'Loud: {output}'\nparameters: {max_new_tokens: 30}\n"
@@ -503,3 +507,52 @@ def test_an_answer_that_is_not_sure_enough_is_marked_in_every_form(shell: Shell)
     lines = shell.read("out.csv").decode().split("\r\n")
     assert lines[0] == "input,prediction,abstained,probability of good,probability of bad,error"
     assert [line.split(",")[2] for line in lines[1:3]] == ["false", "true"]
+
+
+@pytest.fixture
+def classifier(shell: Shell) -> str:
+    """A folder with channel scoring, whose answers the fake gives without weights."""
+    examples = [Example({"text": f"text {i}"}, "good" if i % 2 else "bad") for i in range(4)]
+    task = Task(name="mood", input="Say: {text}", labels=("good", "bad"), examples=tuple(examples))
+    ready = make_ready("contextual", task, shell.backend)
+    expected = Verdict(recipe="contextual", num_right=3, num_tried=4, log_loss=None)
+    save_ready(shell.folder / "mood", ready, shell.backend, expected)
+    return str(shell.folder / "mood")
+
+
+def test_a_saved_classifier_answers_like_a_task(shell: Shell, classifier: str) -> None:
+    found = shell("run", classifier, "one", "two", "--json")
+    assert found.code == 0, found.err
+    assert [record["input"] for record in found.records] == ["one", "two"]
+    for record in found.records:
+        assert record["prediction"] == max(record["probabilities"], key=record["probabilities"].get)
+    assert shell.opened[-1]["name"] == "fake"
+
+
+def test_a_saved_classifier_names_bad_rows_in_their_place_and_goes_on(shell: Shell, classifier: str) -> None:
+    rows = shell.write("rows.jsonl", '{"text": "one"}\n{"text": 5}\n{"text": ""}\n{"text": "two"}\n')
+    found = shell("run", classifier, "--input", rows, "--json")
+    assert found.code == 1
+    assert ["error" in record for record in found.records] == [False, True, True, False]
+
+
+def test_a_saved_classifiers_records_continue_and_belong_to_it(shell: Shell, classifier: str) -> None:
+    rows = shell.write("rows.txt", "one\ntwo\n")
+    out = str(shell.folder / "out.jsonl")
+    assert shell("run", classifier, "--input", rows, "--output", out).code == 0
+    before = shell.read("out.jsonl")
+    assert shell("run", classifier, "--input", rows, "--output", out).code == 0
+    assert shell.read("out.jsonl") == before
+    (shell.folder / "mood" / "classifier.json").write_text(
+        (shell.folder / "mood" / "classifier.json").read_text(encoding="utf-8").replace('"mood"', '"other"'),
+        encoding="utf-8",
+    )
+    assert shell("run", classifier, "--input", rows, "--output", out).code == 1
+
+
+def test_what_a_saved_classifier_cannot_honour_is_refused_by_name(shell: Shell, classifier: str) -> None:
+    found = shell("run", classifier, "one", "--calibration", "none")
+    assert (found.code, "`--calibration` is for task files" in found.err) == (1, True), found.err
+    (shell.folder / "empty").mkdir()
+    found = shell("run", str(shell.folder / "empty"), "one")
+    assert (found.code, "There is no saved classifier" in found.err) == (1, True), found.err

@@ -73,6 +73,40 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(shell: Shell, tmp_path:
     assert not (tmp_path / "t-tuned.yaml").exists()
 
 
+def test_a_reading_that_no_task_file_holds_becomes_a_folder_that_run_answers_with(
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    backend: StructuredBackend,
+) -> None:
+    backend.signals = (0.0, 2.0)
+    code, out, err = shell(
+        "--shots", "16", "--sets", "1", "--orders", "1", "--predictor", "task,knn,centroid", "--json"
+    )
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["file"], told["kept"]["predictor"]) == ("t-tuned", "centroid")
+    monkeypatch.setattr(sys, "argv", ["handful", "run", "t-tuned", "good 7", "bad 7", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (ended.value.code or 0, [one["prediction"] for one in answers]) == (0, ["good", "bad"])
+    assert all(sum(one["probabilities"].values()) == pytest.approx(1.0) for one in answers)
+
+
+def test_readings_with_too_few_examples_are_told_of_once(shell: Shell) -> None:
+    code, out, err = shell("--shots", "2,4", "--predictor", "plain,knn")
+    assert code == 0, err
+    assert out.count("left out with some of the sets: knn. kNN needs 3 examples of every label") == 1
+
+
+def test_the_task_as_it_is_becomes_a_folder_too_where_nothing_beat_it(shell: Shell, tmp_path: Path) -> None:
+    code, out, err = shell("--candidates", "2", "--predictor", "channel", "--json")
+    assert code == 0, err
+    assert json.loads(out)["kept"]["predictor"] in ("plain", "channel")
+    assert (tmp_path / "t-tuned" / "classifier.json").exists()
+
+
 def test_ctrl_c_keeps_the_best_so_far(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     whole = Search.run
 
@@ -111,6 +145,10 @@ def test_ctrl_c_before_anything_was_asked_is_an_interruption(
         (("--shots", "a"), "`--shots`"),
         (("--variant", "other.yaml"), "other labels or variables"),
         (("--data", "none.csv"), "none.csv"),
+        (("--predictor", "knnn"), "Did you mean `knn`"),
+        (("--predictor", "generate"), "`--predictor` can't be `generate`"),
+        (("--predictor", "knn", "--output", "better.yaml"), "what `knn` learn is a folder"),
+        (("--output", "."), "is the folder"),
     ],
 )
 def test_what_cannot_be_done_is_named(shell: Shell, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

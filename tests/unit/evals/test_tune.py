@@ -141,6 +141,57 @@ def test_a_task_answered_in_free_text_is_tuned_by_exact_match() -> None:
     assert (search.best.accuracy, search.best.losses) == (1.0, [])
 
 
+def test_readings_that_learn_are_candidates_beside_those_of_a_task_file() -> None:
+    found = tried(most=1000, predictors=("plain", "contextual", "knn", "auto"))
+    assert {candidate.predictor for candidate in found} == {"task", "knn", "auto"}
+    told = {candidate.made_of["predictor"]: candidate for candidate in found}
+    assert told["contextual"].task.calibration == "contextual"
+    assert len({candidate.key for candidate in found}) == len(found)
+
+
+def test_a_reading_that_there_is_not_is_named() -> None:
+    with pytest.raises(InvalidParameterError, match="`--predictor` can't be `knnn`"):
+        tried(predictors=("knnn",))
+
+
+def test_a_reading_of_hidden_states_is_found_where_the_label_words_say_nothing() -> None:
+    backend = StructuredBackend(score_signal=0.0, state_signal=2.0)
+    choices = {"shots": (16,), "num_sets": 2, "num_orders": 1, "predictors": ("task", "plain", "centroid")}
+    search = run(Search(tried(most=100, **choices), items(100), backend))
+    assert search.best.candidate.predictor == "centroid"
+    original, best = search.check()
+    assert best.accuracy > original.accuracy + 0.2
+
+
+def test_a_reading_without_the_examples_it_needs_is_left_out_and_says_why() -> None:
+    search = run(Search(tried(most=1000, shots=(4,), predictors=("plain", "knn")), items(40), StructuredBackend()))
+    left_out = [standing for standing in search.standings if standing.left_out]
+    assert {standing.candidate.predictor for standing in left_out} == {"knn"}
+    assert all("kNN needs 3 examples of every label" in standing.left_out for standing in left_out)
+    assert all(not standing.right for standing in left_out)
+    assert search.best not in left_out
+    assert "left_out" in left_out[0].to_dict()
+
+
+def test_a_reading_is_fitted_once_however_often_its_candidate_is_asked() -> None:
+    backend = StructuredBackend(score_signal=0.0, state_signal=2.0)
+    choices = {"shots": (16,), "num_sets": 1, "num_orders": 1, "predictors": ("centroid",)}
+    search = run(Search(tried(most=100, **choices), items(100), backend))
+    candidate = next(one.candidate for one in search.standings if one.candidate.predictor != "task" and one.right)
+    backend.calls.clear()
+    assert search.reading(candidate) is search.reading(candidate)
+    assert backend.calls == []
+
+
+def test_the_cost_counts_what_readings_are_fitted_with() -> None:
+    backend, queries = StructuredBackend(), items(100)
+    found = tried(most=1000, shots=(16,), num_sets=1, num_orders=1, predictors=("channel", "batch"))
+    search = Search(found, queries, backend)
+    cost = cost_of(search, found, queries, backend)
+    # own examples: task as it is 1, channel 2 labels, batch 1 call a query; drawn: channel 2, batch 1
+    assert cost.num_calls == pytest.approx(search.num_planned * (1 + 2 + 1 + 2 + 1) / 5 + 2 * 64, abs=1)
+
+
 def test_the_cost_counts_calls_and_tokens_before_anything_is_searched() -> None:
     backend, queries = StructuredBackend(), items(100)
     found = tried(most=16)
