@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from handful.cli.inputs import Format
+from handful.cli.option_groups import grouped
 from handful.cli.remote import TokenOption
 from handful.cli.run import ColumnOption, DeviceOption, FormatOption, ModelOption, PrecisionOption, QuietOption
-from handful.types import Device, Precision
 
 if TYPE_CHECKING:
     from handful.backend import Backend
@@ -63,44 +62,28 @@ _BATCH_SIZE = 64
 class DistillOptions:
     """What was asked for on the command line."""
 
-    unlabelled: Path
-    labelled: Path | None
-    output: Path | None
-    model: str | None
-    token: str | None
-    precision: Precision | None
-    device: Device | None
-    encoder: str | None
-    column: str | None
-    format: Format | None
-    label_column: str | None
-    overwrite: bool
-    json: bool
-    quiet: bool
+    unlabelled: UnlabelledOption
+    labelled: LabelledOption = None
+    output: OutputOption = None
+    confidence: ConfidenceOption = 0.9
+    head: HeadOption = "logistic"
+    behind: BehindOption = None
+    encoder: EncoderOption = None
+    evenly: EvenlyOption = False
+    model: ModelOption = None
+    token: TokenOption = None
+    precision: PrecisionOption = None
+    device: DeviceOption = None
+    column: ColumnOption = None
+    input_format: FormatOption = None
+    label_column: LabelColumnOption = None
+    overwrite: OverwriteOption = False
+    json: JsonOption = False
+    quiet: QuietOption = False
 
 
-def distill(
-    task: TaskArgument,
-    *,
-    unlabelled: UnlabelledOption,
-    labelled: LabelledOption = None,
-    output: OutputOption = None,
-    confidence: ConfidenceOption = 0.9,
-    head: HeadOption = "logistic",
-    behind: BehindOption = None,
-    encoder: EncoderOption = None,
-    evenly: EvenlyOption = False,
-    model: ModelOption = None,
-    token: TokenOption = None,
-    precision: PrecisionOption = None,
-    device: DeviceOption = None,
-    column: ColumnOption = None,
-    input_format: FormatOption = None,
-    label_column: LabelColumnOption = None,
-    overwrite: OverwriteOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@grouped
+def distill(task: TaskArgument, *, asked: DistillOptions) -> None:
     """Make a cheap classifier of a task: the prompt labels texts, a head on the model's hidden state learns them.
 
         handful distill examples/sentiment.yaml --unlabelled reviews.txt --output sentiment
@@ -113,25 +96,11 @@ def distill(
     from handful.errors import InvalidParameterError
     from handful.learn.distil import DistilSettings
 
-    if encoder is not None and behind is not None:
+    if asked.encoder is not None and asked.behind is not None:
         raise InvalidParameterError("--behind", "is for hidden states, not for an encoder.", fix="Leave one out.")
-    asked = DistillOptions(
-        unlabelled=unlabelled,
-        labelled=labelled,
-        output=output,
-        model=model,
-        token=token,
-        precision=precision,
-        device=device,
-        encoder=encoder,
-        column=column,
-        format=input_format,
-        label_column=label_column,
-        overwrite=overwrite,
-        json=json,
-        quiet=quiet,
-    )
-    distill_task(task, asked, DistilSettings(confidence=confidence, head=head, behind=behind or "query", evenly=evenly))
+    behind = asked.behind or "query"
+    settings = DistilSettings(confidence=asked.confidence, head=asked.head, behind=behind, evenly=asked.evenly)
+    distill_task(task, asked, settings)
 
 
 def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") -> None:
@@ -257,7 +226,7 @@ def _rows(task: "Task", asked: DistillOptions, stream: BinaryIO) -> "Iterator[Ro
     from handful.cli.inputs import choose_format, read_rows
     from handful.errors import InvalidInputError
 
-    kind = choose_format(asked.unlabelled, asked.format, task.variables)
+    kind = choose_format(asked.unlabelled, asked.input_format, task.variables)
     rows = read_rows(stream, kind, task.variables, asked.column)
     first = next(rows, None)
     if first is None:

@@ -2,82 +2,20 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from handful.cli.eval_options import (
-    DataOption,
-    DeviceOption,
-    FromOption,
-    JsonOption,
-    LabelColumnOption,
-    LabelNamesOption,
-    LimitOption,
-    OutputOption,
-    OverwriteOption,
-    PrecisionOption,
-    QuietOption,
-    TaskArgument,
-    TextColumnOption,
-)
+from handful.cli.eval_options import TaskArgument
 from handful.cli.eval_plan import EvalOptions, grid_of, run_of, source_of, wordings_of
-from handful.cli.remote import TokenOption
+from handful.cli.option_groups import grouped
 
 if TYPE_CHECKING:
     from handful.evals.summary import Summary
 
-TrainOption = Annotated[
-    Path | None, typer.Option(help="Rows that examples are drawn from. Else a part of --data is set aside for them.")
-]
-ShotsOption = Annotated[
-    str | None, typer.Option(help="Numbers of examples: 0,1,2,4,8,16. Left out: the task's own examples as they are.")
-]
-SeedsOption = Annotated[int, typer.Option(min=1, max=1000, help="Example sets drawn for each number of examples.")]
-OrdersOption = Annotated[int, typer.Option(min=1, max=1000, help="Orders that each example set is shown in.")]
-PredictorOption = Annotated[
-    str | None,
-    typer.Option(
-        help="A list of readings: task (as `run` answers), plain, contextual, domain, batch, channel, auto, ..."
-    ),
-]
-VariantOption = Annotated[
-    list[str] | None, typer.Option(help="Another wording of the task, as a task file; may be repeated.")
-]
-ModelsOption = Annotated[
-    list[str] | None, typer.Option("--model", "-m", help="A name, Hub id, folder, .gguf file or URL; may be repeated.")
-]
-FailOption = Annotated[
-    float | None, typer.Option(help="Exit with 1 if the best row's accuracy (or exact match) is below this share.")
-]
 
-
-def evaluate(
-    context: typer.Context,
-    task: TaskArgument = None,
-    *,
-    data: DataOption = None,
-    train: TrainOption = None,
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    label_names: LabelNamesOption = None,
-    shots: ShotsOption = None,
-    seeds: SeedsOption = 5,
-    orders: OrdersOption = 1,
-    predictor: PredictorOption = None,
-    variant: VariantOption = None,
-    model: ModelsOption = None,
-    limit: LimitOption = None,
-    output: OutputOption = None,
-    overwrite: OverwriteOption = False,
-    precision: PrecisionOption = None,
-    device: DeviceOption = None,
-    token: TokenOption = None,
-    fail_under: FailOption = None,
-    from_folder: FromOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@grouped
+def evaluate(context: typer.Context, task: TaskArgument = None, *, asked: EvalOptions) -> None:
     """Measure a task on labelled data: accuracy, F1, log loss and calibration by number of examples.
 
     The task as it stands:
@@ -98,38 +36,14 @@ def evaluate(
     """
     from handful.cli.eval_options import refuse_with_from
 
-    if task is None and from_folder is None:
+    if task is None and asked.from_folder is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
-    _check_fail_under(fail_under)
-    if from_folder is not None:
+    _check_fail_under(asked.fail_under)
+    if asked.from_folder is not None:
         refuse_with_from(context)
-        folder = from_folder
-    else:
-        folder = _evaluate_task(
-            str(task),
-            EvalOptions(
-                data=data,
-                train=train,
-                text_column=text_column,
-                label_column=label_column,
-                label_names=label_names,
-                shots=shots,
-                seeds=seeds,
-                orders=orders,
-                predictor=predictor,
-                variants=variant or [],
-                models=model or [],
-                limit=limit,
-                output=output,
-                overwrite=overwrite,
-                precision=precision,
-                device=device,
-                token=token,
-                quiet=quiet,
-            ),
-        )
-    if not _show(folder, fail_under, as_json=json, is_quiet=quiet):
+    folder = asked.from_folder or _evaluate_task(str(task), asked)
+    if not _show(folder, asked):
         raise typer.Exit(1)
 
 
@@ -152,7 +66,7 @@ def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
     from handful.evals.sets import load_data
 
     loaded = load_task(Path(task_path))
-    tasks = wordings_of(loaded.task, asked.variants)
+    tasks = wordings_of(loaded.task, asked.variant or [])
     grid, source = grid_of(loaded.task, tasks, asked), source_of(loaded, asked)
     output = required("--output", asked.output, "the folder for records and report")
     plots.check_plots()
@@ -172,7 +86,7 @@ def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
     return output
 
 
-def _show(folder: Path, fail_under: float | None, *, as_json: bool, is_quiet: bool) -> bool:
+def _show(folder: Path, asked: EvalOptions) -> bool:
     """Print and write what the records say; whether it is good enough."""
     from handful.cli.output import harmless, json_line, tell
     from handful.evals.journal import read_run
@@ -181,13 +95,13 @@ def _show(folder: Path, fail_under: float | None, *, as_json: bool, is_quiet: bo
 
     report = render(folder)
     summary = report.summary
-    if as_json:
+    if asked.json:
         print(json_line(summary_json(read_run(folder), summary)), end="", flush=True)
     else:
         print(harmless(text_of(result_table(summary))), *map(harmless, summary.remarks), sep="\n", flush=True)
-    if not is_quiet:
+    if not asked.quiet:
         tell(f"{report.page}: tables, figures, worst mistakes.")
-    return _is_good_enough(summary, fail_under)
+    return _is_good_enough(summary, asked.fail_under)
 
 
 def _is_good_enough(summary: "Summary", fail_under: float | None) -> bool:

@@ -3,9 +3,25 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from handful.types import Device, Precision
+import typer
+
+from handful.cli.eval_options import (
+    DataOption,
+    DeviceOption,
+    FromOption,
+    JsonOption,
+    LabelColumnOption,
+    LabelNamesOption,
+    LimitOption,
+    OutputOption,
+    OverwriteOption,
+    PrecisionOption,
+    QuietOption,
+    TextColumnOption,
+)
+from handful.cli.remote import TokenOption
 
 if TYPE_CHECKING:
     from handful.evals.cells import Grid
@@ -15,28 +31,56 @@ if TYPE_CHECKING:
     from handful.task.task import Task
 
 
+TrainOption = Annotated[
+    Path | None, typer.Option(help="Rows that examples are drawn from. Else a part of --data is set aside for them.")
+]
+ShotsOption = Annotated[
+    str | None, typer.Option(help="Numbers of examples: 0,1,2,4,8,16. Left out: the task's own examples as they are.")
+]
+SeedsOption = Annotated[int, typer.Option(min=1, max=1000, help="Example sets drawn for each number of examples.")]
+OrdersOption = Annotated[int, typer.Option(min=1, max=1000, help="Orders that each example set is shown in.")]
+PredictorOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A list of readings: task (as `run` answers), plain, contextual, domain, batch, channel, auto, ..."
+    ),
+]
+VariantOption = Annotated[
+    list[str] | None, typer.Option(help="Another wording of the task, as a task file; may be repeated.")
+]
+ModelsOption = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="A name, Hub id, folder, .gguf file or URL; may be repeated.")
+]
+FailOption = Annotated[
+    float | None, typer.Option(help="Exit with 1 if the best row's accuracy (or exact match) is below this share.")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalOptions:
     """What was asked for on the command line."""
 
-    data: Path | None
-    train: Path | None
-    text_column: str | None
-    label_column: str | None
-    label_names: str | None
-    shots: str | None
-    seeds: int
-    orders: int
-    predictor: str | None
-    variants: list[str]
-    models: list[str]
-    limit: int | None
-    output: Path | None
-    overwrite: bool
-    precision: Precision | None
-    device: Device | None
-    token: str | None
-    quiet: bool
+    data: DataOption = None
+    train: TrainOption = None
+    text_column: TextColumnOption = None
+    label_column: LabelColumnOption = None
+    label_names: LabelNamesOption = None
+    shots: ShotsOption = None
+    seeds: SeedsOption = 5
+    orders: OrdersOption = 1
+    predictor: PredictorOption = None
+    variant: VariantOption = None
+    model: ModelsOption = None
+    limit: LimitOption = None
+    output: OutputOption = None
+    overwrite: OverwriteOption = False
+    precision: PrecisionOption = None
+    device: DeviceOption = None
+    token: TokenOption = None
+    fail_under: FailOption = None
+    from_folder: FromOption = None
+    json: JsonOption = False
+    quiet: QuietOption = False
 
 
 def wordings_of(task: "Task", paths: list[str]) -> "dict[str, Task]":
@@ -73,7 +117,7 @@ def grid_of(task: "Task", tasks: "dict[str, Task]", asked: EvalOptions) -> "Grid
     predictors = listed("--predictor", asked.predictor or usual, str)
     check_predictors(predictors, task)
     return Grid(
-        models=tuple(asked.models or [task.model or settings().model]),
+        models=tuple(asked.model or [task.model or settings().model]),
         templates=tuple(tasks),
         predictors=predictors,
         shots=shots,

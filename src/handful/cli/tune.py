@@ -5,21 +5,21 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from handful.cli.eval_options import LabelColumnOption, LabelNamesOption, TextColumnOption
+from handful.cli.option_groups import grouped
 from handful.cli.remote import TokenOption
 from handful.cli.run import DeviceOption, ModelOption, PrecisionOption, QuietOption
-from handful.types import Device, Precision
 
 if TYPE_CHECKING:
     from handful.backend import Backend
     from handful.evals.sets import Data
-    from handful.evals.tune import Search, Standing, Step
+    from handful.evals.tune import Search, Step
     from handful.evals.tune_cost import Cost
-    from handful.evals.tune_space import Candidate, Space
+    from handful.evals.tune_space import Space
     from handful.task.task import Task
 
 TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="A task file, such as examples/sentiment.yaml.")]
@@ -57,56 +57,37 @@ OutputOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print calls, tokens and time, and stop.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result as one JSON object (schema 1).")]
 
-_MAX_TOLD = 5
-_TASK_FILES = (".yaml", ".yml", ".json")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneOptions:
-    """What was asked for on the command line, besides the space to search."""
+    """What was asked for on the command line."""
 
-    data: Path
-    train: Path | None
-    text_column: str | None
-    label_column: str | None
-    label_names: str | None
-    limit: int | None
-    model: str | None
-    token: str | None
-    precision: Precision | None
-    device: Device | None
-    output: Path | None
-    dry_run: bool
-    json: bool
-    quiet: bool
+    data: DataOption
+    train: TrainOption = None
+    variant: VariantOption = None
+    words: WordsOption = None
+    predictor: PredictorOption = None
+    shots: ShotsOption = None
+    sets: SetsOption = 4
+    orders: OrdersOption = 2
+    candidates: CandidatesOption = 32
+    seed: SeedOption = 0
+    limit: LimitOption = None
+    text_column: TextColumnOption = None
+    label_column: LabelColumnOption = None
+    label_names: LabelNamesOption = None
+    model: ModelOption = None
+    token: TokenOption = None
+    precision: PrecisionOption = None
+    device: DeviceOption = None
+    output: OutputOption = None
+    dry_run: DryRunOption = False
+    json: JsonOption = False
+    quiet: QuietOption = False
 
 
-def tune(
-    task: TaskArgument,
-    *,
-    data: DataOption,
-    train: TrainOption = None,
-    variant: VariantOption = None,
-    words: WordsOption = None,
-    predictor: PredictorOption = None,
-    shots: ShotsOption = None,
-    sets: SetsOption = 4,
-    orders: OrdersOption = 2,
-    candidates: CandidatesOption = 32,
-    seed: SeedOption = 0,
-    limit: LimitOption = None,
-    text_column: TextColumnOption = None,
-    label_column: LabelColumnOption = None,
-    label_names: LabelNamesOption = None,
-    model: ModelOption = None,
-    token: TokenOption = None,
-    precision: PrecisionOption = None,
-    device: DeviceOption = None,
-    output: OutputOption = None,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
+@grouped
+def tune(task: TaskArgument, *, asked: TuneOptions) -> None:
     """Search wordings, label words, example sets, orders and readings; the best is written as a task file.
 
         handful tune examples/sentiment.yaml --data reviews.csv --dry-run
@@ -126,42 +107,27 @@ def tune(
     from handful.task.task import Task
 
     own = Task.load(task)
-    asked = TuneOptions(
-        data=data,
-        train=train,
-        text_column=text_column,
-        label_column=label_column,
-        label_names=label_names,
-        limit=limit,
-        model=model,
-        token=token,
-        precision=precision,
-        device=device,
-        output=output,
-        dry_run=dry_run,
-        json=json,
-        quiet=quiet,
-    )
     space = Space(
-        templates=(own, *(Task.load(path) for path in variant or [])),
-        words=tuple(_words(text) for text in words or []),
-        shots=_shots(own, shots),
-        num_sets=sets,
-        num_orders=orders,
-        predictors=_predictors(own, predictor),
-        most=candidates,
-        seed=seed,
+        templates=(own, *(Task.load(path) for path in asked.variant or [])),
+        words=tuple(_words(text) for text in asked.words or []),
+        shots=_shots(own, asked.shots),
+        num_sets=asked.sets,
+        num_orders=asked.orders,
+        predictors=_predictors(own, asked.predictor),
+        most=asked.candidates,
+        seed=asked.seed,
     )
     tune_task(space, asked)
 
 
 def tune_task(space: "Space", asked: TuneOptions) -> None:
     """Search, check, tell and save; with --dry-run only say what that costs."""
+    from handful.cli.tune_result import Tuned, output_of, save_kept, tell_as_json, tell_people
     from handful.evals.tune import Search
     from handful.evals.tune_cost import cost_of
     from handful.evals.tune_space import candidates
 
-    path = _output(space, asked)
+    path = output_of(space, asked.output)
     data = _data(space, asked)
     tried = candidates(space, data.pool)
     with contextlib.closing(_backend(space.templates[0], asked)) as backend:
@@ -173,9 +139,9 @@ def tune_task(space: "Space", asked: TuneOptions) -> None:
         was_stopped = _run(search, asked)
         checked = search.check()
         kept = checked[1] if checked[1].accuracy >= checked[0].accuracy else checked[0]
-        _save(search, kept, space, path)
-    told = Tuned(search, checked, kept, path, was_stopped)
-    _tell_as_json(told) if asked.json else _tell_people(told)
+        save_kept(search, kept, space, path)
+    tell = tell_as_json if asked.json else tell_people
+    tell(Tuned(search, checked, kept, path, was_stopped))
     return None
 
 
@@ -193,119 +159,6 @@ def _run(search: "Search", asked: TuneOptions) -> bool:
         tell("stopped: the best so far is checked and kept; Ctrl-C again to leave it.")
         return True
     return False
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """What came out: `checked` are the task as it is and the best, on the rows that had no part in choosing."""
-
-    search: "Search"
-    checked: "tuple[Standing, Standing]"
-    kept: "Standing"
-    path: Path
-    was_stopped: bool
-
-    @property
-    def ranked(self) -> "list[Standing]":
-        """All candidates, the best first."""
-        return sorted(self.search.standings, key=lambda standing: standing.rank, reverse=True)
-
-
-def _is_folder(space: "Space") -> bool:
-    """Whether the result is a classifier's folder: where a reading is tried that a task file can't hold."""
-    from handful.evals.tune_space import TASK_READINGS
-
-    return space.templates[0].is_closed and any(name not in TASK_READINGS for name in space.predictors)
-
-
-def _output(space: "Space", asked: TuneOptions) -> Path:
-    """Where the result goes. Raises InvalidParameterError for a file where a folder is written, or the reverse."""
-    from handful.errors import InvalidParameterError
-    from handful.evals.tune_space import TASK_READINGS
-    from handful.task.problem import join_words
-
-    name = space.templates[0].name
-    if not _is_folder(space):
-        path = asked.output or Path(f"{name}-tuned.yaml")
-        if path.is_dir():
-            raise InvalidParameterError("--output", f"is the folder {path}, and a task file is written.")
-        return path
-    path = asked.output or Path(f"{name}-tuned")
-    if path.suffix in _TASK_FILES or path.is_file():
-        others = join_words(one for one in space.predictors if one not in TASK_READINGS)
-        problem = f"names a file, and what {others} learn is a folder."
-        raise InvalidParameterError("--output", problem, fix="Name a folder, or leave them out of --predictor.")
-    return path
-
-
-def _save(search: "Search", kept: "Standing", space: "Space", path: Path) -> None:
-    from handful.learn.evidence import Verdict
-    from handful.learn.folder import save_ready
-
-    if not _is_folder(space):
-        return kept.candidate.task.save(path)
-    recipe = str(kept.candidate.made_of["predictor"])
-    loss = sum(kept.losses) / len(kept.losses) if kept.losses else None
-    expected = Verdict(recipe=recipe, num_right=sum(kept.right), num_tried=len(kept.right), log_loss=loss)
-    return save_ready(path, search.reading(kept.candidate), search.backend, expected)
-
-
-def _tell_as_json(told: Tuned) -> None:
-    from handful.cli.output import SCHEMA, json_line
-
-    original, best = told.checked
-    result: dict[str, Any] = {
-        "schema": SCHEMA,
-        "task": told.search.original.candidate.task.name,
-        "file": str(told.path),
-        "kept": dict(told.kept.candidate.made_of),
-        "is_the_original": told.kept is original,
-        "original_on_unseen": original.to_dict(),
-        "best_on_unseen": best.to_dict(),
-        "searched": [standing.to_dict() for standing in told.ranked],
-        "was_stopped": told.was_stopped,
-    }
-    sys.stdout.write(json_line(result))
-
-
-def _tell_people(told: Tuned) -> None:
-    from handful.cli.output import harmless
-
-    original, best = told.checked
-    asked = [standing for standing in told.ranked if not standing.left_out]
-    lines = ["the best on the rows that choose:"]
-    lines += [f"  {_told(standing)}" for standing in asked[:_MAX_TOLD]]
-    lines += _left_out(told.ranked)
-    lines.append("on rows that had no part in choosing:")
-    lines += [f"  as it is: {_share(original)}", f"  the best: {_share(best)}"]
-    if told.kept is original:
-        lines.append(f"nothing did better there; {told.path} is the task as it is")
-    else:
-        lines.append(f"{told.path}: {_described(told.kept.candidate)}")
-        if told.kept.candidate.words:
-            lines.append(f"its answers are now: {', '.join(told.kept.candidate.task.labels)}")
-    for line in lines:
-        print(harmless(line))
-
-
-def _left_out(standings: "list[Standing]") -> Iterator[str]:
-    """Which readings had too few examples, each once."""
-    reasons = {str(one.candidate.made_of["predictor"]): one.left_out for one in standings if one.left_out}
-    for name, reason in sorted(reasons.items()):
-        yield f"left out with some of the sets: {name}. {reason}"
-
-
-def _told(standing: "Standing") -> str:
-    return f"{_share(standing)}  {_described(standing.candidate)}"
-
-
-def _share(standing: "Standing") -> str:
-    low, high = standing.interval
-    return f"{standing.accuracy:.1%} ({low:.0%} to {high:.0%}) of {len(standing.right)}"
-
-
-def _described(candidate: "Candidate") -> str:
-    return ", ".join(f"{name} {value}" for name, value in candidate.made_of.items())
 
 
 def _words(text: str) -> dict[str, str]:
@@ -391,6 +244,8 @@ def _progress(*, is_wanted: bool) -> "Iterator[Callable[[Step], None]]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from handful.cli.tune_result import described_standing
+
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -401,6 +256,6 @@ def _progress(*, is_wanted: bool) -> "Iterator[Callable[[Step], None]]":
         bar = bars.add_task("queries", total=None, best="")
 
         def show(step: "Step") -> None:
-            bars.update(bar, completed=step.num_asked, total=step.num_planned, best=_told(step.best))
+            bars.update(bar, completed=step.num_asked, total=step.num_planned, best=described_standing(step.best))
 
         yield show
