@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
+from handful.cli.eval_options import LabelNamesOption
 from handful.cli.option_groups import grouped
 from handful.cli.remote import TokenOption
 from handful.cli.run import ColumnOption, DeviceOption, FormatOption, ModelOption, PrecisionOption, QuietOption
@@ -77,6 +78,7 @@ class DistillOptions:
     column: ColumnOption = None
     input_format: FormatOption = None
     label_column: LabelColumnOption = None
+    label_names: LabelNamesOption = None
     overwrite: OverwriteOption = False
     json: JsonOption = False
     quiet: QuietOption = False
@@ -210,14 +212,16 @@ def read_labelled(path: Path, task: "Task") -> "tuple[Labelled, int]":
 
 def _truth(task: "Task", asked: DistillOptions) -> "tuple[list[Input], list[str]] | None":
     """The inputs of --labelled and their right labels."""
+    from handful.cli.eval_options import columns_of
     from handful.errors import InvalidParameterError
-    from handful.evals.data import Columns, read_items
+    from handful.evals.data import read_items
 
     if asked.labelled is None:
-        if asked.label_column is not None:
-            raise InvalidParameterError("--label-column", "needs --labelled.")
+        for option, value in (("--label-column", asked.label_column), ("--label-names", asked.label_names)):
+            if value is not None:
+                raise InvalidParameterError(option, "needs --labelled.")
         return None
-    items = read_items(asked.labelled, task, Columns(text=asked.column, label=asked.label_column))
+    items = read_items(asked.labelled, task, columns_of(asked.column, asked.label_column, asked.label_names))
     return [item.inputs for item in items], [item.expected for item in items]
 
 

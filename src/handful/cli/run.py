@@ -189,8 +189,10 @@ def _answer(subject: "Subject", asked: RunOptions, streams: _Streams, tally: "Ta
         if tally.num_records and not asked.quiet:
             tell(f"{asked.output}: {tally.num_records} records are there already.")
     first = next(rows, None)
-    if first is None:
-        return  # no model is loaded for nothing
+    if first is None:  # no model is loaded for nothing
+        if not tally.num_records and not asked.quiet:
+            tell("warning: there are no rows, so there is nothing to predict.")
+        return
     write = _writer(asked, streams.records)
     with contextlib.ExitStack() as stack:
         backend = _load(subject, asked, stack)

@@ -52,6 +52,7 @@ def draw_curve(summary: Summary, metric: str, stem: Path) -> None:
         axes.set_xlabel("examples in the prompt" if _shows_all(summary) else "labelled examples")
         axes.set_ylabel(metric_name(metric) + (" (less is better)" if metric in LESS_IS_BETTER else ""))
         axes.margins(x=0.08)
+        axes.set_title(_what_is_shown(summary), loc="left", fontsize=9.5, color="#444444")
         if len(series) > 1:
             axes.legend()
 
@@ -130,8 +131,19 @@ def series_of(rows: Sequence[ResultRow]) -> list[Series]:
     return [(name, sorted(group, key=lambda row: int(row.series["shots"]))) for name, group in found.items()]
 
 
+def _what_is_shown(summary: Summary) -> str:
+    """What all lines have in common, so that a figure can be read where it stands alone."""
+    names, first = varying(summary.rows), summary.rows[0]
+    common = [str(first.series[name]) for name in ("template", "model") if name not in names]
+    num_sets = max(row.num_sets for row in summary.rows)
+    over = f"over {num_sets} example sets" if num_sets > 1 else "over the queries"
+    told = f"{first.num_queries:,} queries; the bands are 95% intervals {over}"
+    return f"{', '.join(common)}: {told}" if common else told
+
+
 def _row_name(summary: Summary, row: ResultRow) -> str:
-    return f"{row_name(row, varying(summary.rows))}, {row.series['shots']} shots"
+    shots = int(row.series["shots"])
+    return f"{row_name(row, varying(summary.rows))}, {shots} {'shot' if shots == 1 else 'shots'}"
 
 
 def _shows_all(summary: Summary) -> bool:

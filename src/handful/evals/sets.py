@@ -78,8 +78,7 @@ def _part(items: Sequence[Item], task: Task, source: Source) -> tuple[list[Item]
         needed = -(-source.max_shots // max(1, len(task.labels)))
         size = max(needed, round(_TRAIN_SHARE * len(rows)))
         if size >= len(rows):
-            what = f"rows labelled `{label}`" if label is not None else "rows"
-            problem = f"{source.data} has {len(rows)} {what}: too few for {needed} as examples and one to ask."
+            problem = f"{source.data} has {_rows(len(rows), label)}: too few for {needed} as examples and one to ask."
             raise InvalidInputError(problem, fix="Give the examples' part with --train, more rows, or fewer --shots.")
         pool.update(rows[:size])
     return [items[i] for i in sorted(pool)], [item for i, item in enumerate(items) if i not in pool]
@@ -91,11 +90,16 @@ def _check_pool(pool: Sequence[Item], num_leaked: int, task: Task, source: Sourc
     for label in task.labels or (None,):
         count = sum(label is None or item.expected == label for item in pool)
         if count < needed:
-            what = f"rows labelled `{label}`" if label is not None else "rows"
             raise InvalidInputError(
-                f"The training part has {count} {what}{leaked}; {source.max_shots} shots need {needed}.",
+                f"The training part has {_rows(count, label)}{leaked}; {source.max_shots} shots need {needed}.",
                 fix="Give more with --train, or ask for fewer --shots.",
             )
+
+
+def _rows(number: int, label: str | None) -> str:
+    """So many rows (of a label), in words."""
+    told = "1 row" if number == 1 else f"{number} rows"
+    return told if label is None else f"{told} labelled `{label}`"
 
 
 def _limited(items: Sequence[Item], task: Task, source: Source) -> tuple[Item, ...]:

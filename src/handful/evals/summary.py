@@ -223,8 +223,9 @@ def _worse_than_none(rows: Sequence[ResultRow], metric: str) -> Iterable[str]:
             continue
         few, none = row.metrics[metric], base.metrics[metric]
         sure = "" if few.high < none.low else " (the intervals overlap)"
+        shots = f"{series['shots']} {'shot' if series['shots'] == 1 else 'shots'}"
         yield (
-            f"Few-shot is worse than zero-shot: {row_name(row, names)} with {series['shots']} shots reaches "
+            f"Few-shot is worse than zero-shot: {row_name(row, names)} with {shots} reaches "
             f"{metric_name(metric)} {few.mean:.3f}, without examples {none.mean:.3f}{sure}."
         )
 

@@ -49,7 +49,9 @@ def classes_and_codes(given: Any, num_texts: int) -> tuple[NDArray[Any], Classes
     except TypeError:
         raise InvalidInputError("The classes are of different types, so they have no order.") from None
     if len(classes) < 2:
-        raise InvalidInputError(f"All texts have the class {classes[0]!r}.", fix="Give texts of at least two classes.")
+        raise InvalidInputError(
+            f"All texts have the class {classes.tolist()[0]!r}.", fix="Give texts of at least two classes."
+        )
     return classes, codes.astype(np.int64)
 
 

@@ -180,6 +180,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         words = dict(self.label_words or {})
         _check_classes("label_words", words, classes)
         labels = tuple(str(words.get(one, one)) for one in classes.tolist())
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            fix = "Give each class a word of its own."
+            raise InvalidParameterError("label_words", f"lets {twice!r} stand for two classes.", fix=fix)
         return Task(
             name="classifier",
             description=self.description,

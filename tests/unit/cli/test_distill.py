@@ -115,6 +115,15 @@ def test_a_row_that_cannot_be_answered_is_counted_and_left_out(shell: Shell, tmp
     assert (told["num_texts"], told["num_errors"]) == (200, 1)
 
 
+def test_labels_that_the_labelled_rows_call_otherwise_can_be_named(shell: Shell, tmp_path: Path) -> None:
+    truth = (tmp_path / "truth.csv").read_text(encoding="utf-8")
+    (tmp_path / "numbers.csv").write_text(truth.replace(",bad", ",0").replace(",good", ",1"), encoding="utf-8")
+    rows = ("-u", "texts.txt", "--labelled", "numbers.csv", "--label-names", "0=bad,1=good")
+    code, out, err = shell("t.yaml", *rows, "--json")
+    assert code == 0, err
+    assert json.loads(out)["accuracy"]["prompt"]["num_tried"] == 40
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -123,6 +132,7 @@ def test_a_row_that_cannot_be_answered_is_counted_and_left_out(shell: Shell, tmp
         (("open.yaml", "-u", "texts.txt"), "no labels"),
         (("t.yaml", "-u", "texts.txt", "--label-column", "x"), "`--label-column` needs"),
         (("t.yaml", "-u", "texts.txt", "--labelled", "wrong.csv"), "`nice` is no label"),
+        (("t.yaml", "-u", "texts.txt", "--label-names", "0=bad"), "`--label-names` needs"),
         (("t.yaml", "-u", "texts.txt", "--encoder", "x", "--behind", "query"), "`--behind` is for"),
         (("t.yaml", "-u", "two.txt"), "Lower the confidence"),
     ],

@@ -185,6 +185,11 @@ def test_a_task_yaml_of_the_harness_is_measured(shell: Shell) -> None:
         (("mood.yaml", "--data", "rows.csv", "--label-names", "0", "--output", "run"), "Write 0=negative"),
         (("mood.yaml", "--data", "rows.csv", "--fail-under", "80", "--output", "run"), "Write 0.8 for 80%"),
         (("mood.yaml", "--data", "one.csv", "--output", "run"), "All 2 rows of one.csv have the label `good`"),
+        (("mood.yaml", "--data", "nothing.csv", "--output", "run"), "nothing.csv has no rows. Give a file"),
+        (("mood.yaml", "--data", "wrong.csv", "--output", "run"), "wrong.csv, line 3: `goud` is no label"),
+        (("mood.yaml", "--data", "wrong.csv", "--output", "run"), "Did you mean `good`?"),
+        (("mood.yaml", "--data", "cells.jsonl", "--output", "run"), "cells.jsonl, line 1: The value of `text` must be"),
+        (("mood.yaml", "--data", "rare.csv", "--shots", "4", "--output", "run"), "1 row labelled `bad`: too few for 2"),
         (("none.yaml", "--data", "rows.csv", "--output", "run"), "no task file none.yaml"),
         (("--from", "nowhere"), "holds no evaluation"),
         (("--from", "nowhere", "--shots", "2"), "`--shots` has no meaning with --from"),
@@ -194,6 +199,10 @@ def test_a_task_yaml_of_the_harness_is_measured(shell: Shell) -> None:
 def test_what_can_not_be_done_is_one_line_with_a_way_out(shell: Shell, arguments: tuple[str, ...], told: str) -> None:
     Path("empty.csv").write_text("text,label\n")
     Path("one.csv").write_text("text,label\na,good\nb,good\n")
+    Path("nothing.csv").touch()
+    Path("wrong.csv").write_text("text,label\na,good\nb,goud\n")
+    Path("cells.jsonl").write_text('{"text": 5, "label": "good"}\n')
+    Path("rare.csv").write_text("text,label\na,good\nb,good\nc,good\nd,good\ne,bad\n")
     code, out, err = shell("eval", *arguments)
     assert (code, out) == (1, "")
     assert told in err

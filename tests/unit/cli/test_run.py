@@ -123,6 +123,8 @@ def test_nothing_to_predict_on_a_terminal_is_told(shell: Shell) -> None:
 def test_empty_input_gives_no_records_and_loads_no_model(shell: Shell) -> None:
     done = shell("run", "shout.yaml", "--json", stdin=b"")
     assert (done.code, done.out, shell.opened) == (0, "", [])
+    assert done.err == "warning: there are no rows, so there is nothing to predict.\n"
+    assert shell("run", "shout.yaml", "--json", "--quiet", stdin=b"").err == ""
 
 
 def test_a_csv_is_read_by_its_column(shell: Shell) -> None:

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from handful.errors import InvalidInputError, InvalidParameterError, TaskError
+from handful.errors import InvalidInputError, InvalidParameterError
 from handful.learn.estimator import FewShotClassifier
 from handful.learn.recipe import RECIPES
 from tests.fakes import FakeBackend
@@ -229,7 +229,7 @@ def test_plain_asks_one_prompt_of_all_examples() -> None:
         (["a", None], ["bad", "good"], "Row 2 of 2"),
         (["a", " "], ["bad", "good"], "Row 2 of 2 is empty"),
         (["a", "b"], ["bad"], "2 texts and 1 classes"),
-        (["a", "b"], ["bad", "bad"], "All texts have the class"),
+        (["a", "b"], ["bad", "bad"], "All texts have the class 'bad'. Give texts of at least two"),
         (["a", "b"], ["bad", None], "Row 2 has no class"),
         (["a", "b"], ["bad", float("nan")], "Row 2 has no class"),
         ([], [], "no texts"),
@@ -264,8 +264,20 @@ def test_bad_parameters_are_named_when_it_is_fitted(parameters: dict[str, Any], 
 
 
 def test_two_classes_with_one_word_are_refused() -> None:
-    with pytest.raises(TaskError, match="'bad'"):
+    with pytest.raises(InvalidParameterError, match="`label_words` lets 'bad' stand for two classes"):
         classifier(label_words={"good": "bad"}).fit(X, Y)
+
+
+def test_a_class_with_one_example_is_learned_from() -> None:
+    fitted = classifier().fit([*X[:3], "bad and the only one"], [*["good"] * 3, "bad"])
+    assert fitted.classes_.tolist() == ["bad", "good"]
+    assert fitted.predict_proba(QUERIES).sum(axis=1) == pytest.approx(1.0)
+
+
+def test_a_head_that_needs_more_examples_says_how_many_and_what_else_there_is() -> None:
+    named = r"A head needs 6 examples of every label.*the rarest has 1.*use the recipe `calibrated`"
+    with pytest.raises(InvalidInputError, match=named):
+        classifier(recipe="logistic").fit(["good 1", "good 2", "bad 1"], ["good", "good", "bad"])
 
 
 def test_importing_handful_does_not_import_scikit_learn() -> None:

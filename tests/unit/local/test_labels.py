@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from handful.learn.estimator import FewShotClassifier
 from handful.local import LocalModel
 from handful.task.task import Example, Task
 from tests.unit.local.test_local_model import make
@@ -52,6 +53,17 @@ def test_they_do_not_depend_on_the_order_in_which_labels_are_named(model: LocalM
     assert one.probabilities is not None
     assert other.probabilities is not None
     assert dict(one.probabilities) == pytest.approx(dict(other.probabilities), abs=1e-6)
+
+
+@pytest.mark.parametrize("words", [("1", "12"), ("12", "1"), ("international", "internally")])
+def test_a_classifier_tells_classes_apart_that_begin_with_the_same_token(
+    model: LocalModel, words: tuple[str, str]
+) -> None:
+    fitted = FewShotClassifier(model).fit(TEXTS, [words[index % 2] for index in range(len(TEXTS))])
+    rows = fitted.predict_proba(TEXTS)
+    assert rows.sum(axis=1) == pytest.approx(1.0)
+    assert fitted.classes_.tolist() == sorted(words)
+    assert fitted.predict(TEXTS).tolist() == fitted.classes_[rows.argmax(axis=1)].tolist()
 
 
 def test_the_lead_of_labels_that_begin_each_other_is_scored_with_its_end(model: LocalModel) -> None:
