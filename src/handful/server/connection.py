@@ -2,44 +2,51 @@
 
 uvicorn closes a connection that stays silent between two requests, but waits for ever for the first one, and for the
 rest of one whose head has begun. So thousands of connections could be held open for nothing.
+
+Where httptools is installed, connection_httptools.py does the same over a parser in C.
 """
 
 import asyncio
+from importlib.util import find_spec
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_TIMEOUT_S = 30.0
+from handful.server.head_deadline import HEAD_TIMEOUT_S, HeadDeadline
+
+
+def fastest_protocol() -> type[asyncio.Protocol]:
+    """The protocol to serve with."""
+    if find_spec("httptools") is None:
+        return PromptProtocol
+    from handful.server.connection_httptools import PromptHttpToolsProtocol
+
+    return PromptHttpToolsProtocol
 
 
 class PromptProtocol(H11Protocol):
-    """HTTP/1.1 in which a whole head must arrive within `head_timeout_s` of the connection or of its first byte."""
+    """HTTP/1.1 in which a whole head must arrive within `head_timeout_s` of the connection or of its first byte.
+
+    h11 bounds the size of a head.
+    """
 
     head_timeout_s = HEAD_TIMEOUT_S
-    _head_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, for so long."""
         super().connection_made(transport)
-        self._wait_for_head()
+        self._deadline = HeadDeadline(self.loop, transport, self.head_timeout_s)
+        self._deadline.begin()
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a head doesn't move its deadline; a whole head ends it."""
+        """Wait for the rest of a head that has begun."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._head_deadline is None:
-            self._wait_for_head()
+            self._deadline.end()
+        else:
+            self._deadline.begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
-        self._stop_waiting()
+        self._deadline.end()
         super().connection_lost(exc)
-
-    def _wait_for_head(self) -> None:
-        self._head_deadline = self.loop.call_later(self.head_timeout_s, self.transport.close)
-
-    def _stop_waiting(self) -> None:
-        if self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None

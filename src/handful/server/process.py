@@ -21,7 +21,7 @@ from fastapi import FastAPI
 
 from handful.errors import EngineError, HandfulError, UserError
 from handful.server.app import create_app
-from handful.server.connection import PromptProtocol
+from handful.server.connection import fastest_protocol
 from handful.server.model_entry import ModelEntry
 from handful.server.state import ServerState
 
@@ -73,7 +73,8 @@ class DrainingServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=PromptProtocol,  # h11, which bounds the size of headers
+                http=fastest_protocol(),
+                loop="auto",  # uvloop, where it is installed
                 ws="websockets-sansio",
                 ws_max_size=state.limits.max_body_bytes,
                 ws_per_message_deflate=False,  # a small frame must not unfold into a large one

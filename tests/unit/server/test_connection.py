@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from handful.server.connection import PromptProtocol
+from handful.server.connection_httptools import PromptHttpToolsProtocol
 from tests.unit.server.serving import run
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -19,6 +20,14 @@ class Hurried(PromptProtocol):
     head_timeout_s = 0.3
 
 
+class HurriedHttpTools(PromptHttpToolsProtocol):
+    head_timeout_s = 0.3
+
+
+Protocol = type[Hurried] | type[HurriedHttpTools]
+both = pytest.mark.parametrize("protocol", [Hurried, HurriedHttpTools])
+
+
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.sleep(0.6)  # longer than a head may take
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
@@ -26,12 +35,12 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    config = uvicorn.Config(app, http=Hurried, lifespan="off", log_config=None, timeout_keep_alive=60)
+async def connected(protocol: Protocol) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None, timeout_keep_alive=60)
     config.load()
     state = uvicorn.server.ServerState()
     loop = asyncio.get_running_loop()
-    make: Callable[[], asyncio.Protocol] = lambda: Hurried(config, state, {})  # noqa: E731
+    make: Callable[[], asyncio.Protocol] = lambda: protocol(config, state, {})  # noqa: E731
     server = await loop.create_server(make, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
@@ -41,10 +50,11 @@ async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Strea
         server.close()
 
 
+@both
 @pytest.mark.parametrize("head", [b"", b"GET / HT", REQUEST[:-2]])
-def test_a_head_that_does_not_come_whole_ends_the_connection(head: bytes) -> None:
+def test_a_head_that_does_not_come_whole_ends_the_connection(protocol: Protocol, head: bytes) -> None:
     async def check() -> None:
-        async with connected() as (reader, writer):
+        async with connected(protocol) as (reader, writer):
             started = time.monotonic()
             writer.write(head)
             assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -53,10 +63,12 @@ def test_a_head_that_does_not_come_whole_ends_the_connection(head: bytes) -> Non
     run(check())
 
 
-def test_a_head_that_comes_in_drops_has_no_more_time() -> None:
+@both
+def test_a_head_that_comes_in_drops_has_no_more_time(protocol: Protocol) -> None:
     async def check() -> None:
-        async with connected() as (reader, writer):
+        async with connected(protocol) as (reader, writer):
             started = time.monotonic()
+            writer.write(REQUEST[:-2] + b"x: ")
             ended = asyncio.ensure_future(reader.read())
             while not ended.done() and time.monotonic() - started < 5:
                 writer.write(b"x")
@@ -68,9 +80,43 @@ def test_a_head_that_comes_in_drops_has_no_more_time() -> None:
     run(check())
 
 
-def test_an_answer_may_take_longer_and_a_second_request_has_its_own_time() -> None:
+@both
+@pytest.mark.parametrize("head", [b"X-Long: " + b"a" * 1024, b"X-A: b\r\n" * 128])
+def test_a_head_without_end_is_refused(protocol: Protocol, head: bytes) -> None:
     async def check() -> None:
-        async with connected() as (reader, writer):
+        async with connected(protocol) as (reader, writer):
+            writer.write(REQUEST[:-2])
+            ended = asyncio.ensure_future(reader.read())
+            num_sent = 0
+            with suppress(ConnectionError):
+                while not ended.done() and num_sent < 2**20:
+                    writer.write(head)
+                    num_sent += len(head)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            assert num_sent < 2**20
+            with suppress(ConnectionError):
+                assert (await ended).startswith(b"HTTP/1.1 400 ")
+
+    run(check())
+
+
+@both
+def test_a_large_body_is_no_head(protocol: Protocol) -> None:
+    async def check() -> None:
+        async with connected(protocol) as (reader, writer):
+            for _ in range(2):
+                body = b"b" * 300_000
+                writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 300000\r\n\r\n" + body)
+                assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+
+    run(check())
+
+
+@both
+def test_an_answer_may_take_longer_and_a_second_request_has_its_own_time(protocol: Protocol) -> None:
+    async def check() -> None:
+        async with connected(protocol) as (reader, writer):
             for _ in range(2):
                 writer.write(REQUEST)
                 assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
