@@ -6,9 +6,10 @@
 # make bench   handful against Transformers on the reference workload
 # make bench-peers  handful against OpenVINO GenAI, vLLM, llama.cpp and Transformers, in turns (MODEL=gpt-neo-125m-shape)
 # make roofline  this machine's limits and what share of them each workload reaches
+# make wheel   dist/: a wheel with the kernels built, for every Python, and the sources; tested without a compiler
 # make charts  docs/performance.md and its charts from benchmarks/results
 .DEFAULT_GOAL := help
-.PHONY: help demo test clients check serve bench bench-peers roofline charts clean
+.PHONY: help demo test clients check serve bench bench-peers roofline wheel charts clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -42,6 +43,10 @@ $(VENV)/.check: $(VENV)/.test
 	@$(PIP) --editable '.[test,check]'
 	@touch $@
 
+$(VENV)/.wheel: $(VENV)/.test
+	@$(PIP) --editable '.[test,wheel]'
+	@touch $@
+
 demo: $(VENV)/.runtime
 	@$(BIN)/python examples/demo.py
 
@@ -70,6 +75,15 @@ check: $(VENV)/.check
 
 bench: $(VENV)/.test
 	@$(BIN)/python benchmarks/generate.py --against transformers
+
+# A wheel from the sources that are packed. auditwheel names the oldest system that its library runs on, and refuses a
+# wheel without one.
+wheel: $(VENV)/.wheel
+	@rm -rf dist build
+	@$(BIN)/python -m build --no-isolation --outdir build/plain
+	@PATH="$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/plain/*.whl
+	@mv build/plain/*.tar.gz dist
+	@$(BIN)/python -m pytest tests/e2e/test_wheel.py
 
 MODEL ?= default
 PEERS ?= .peers
