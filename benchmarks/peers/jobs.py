@@ -58,7 +58,7 @@ def make_round(
     texts = texts[-1:] if is_warming else texts[:count]
     scores = job.label and engine.startswith(("handful", "transformers"))
     return Round(
-        ids=tokenizer.encode_batch(texts),
+        ids=[list(ids) for ids in tokenizer.encode_prompts(texts)],
         texts=texts,
         new_tokens=0 if scores else _num_label_tokens(tokenizer) if job.label else NUM_NEW,
         labels=LABELS,

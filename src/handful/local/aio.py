@@ -84,7 +84,8 @@ class AsyncModel:
 
     async def score(self, prompt: str, continuations: Sequence[str]) -> Score:
         """See `AsyncBackend.score`."""
-        plan = await self._off_loop(len(prompt), lambda: self._model.plan_score(prompt, continuations, self._owner))
+        num_characters = self._num_to_encode(prompt)
+        plan = await self._off_loop(num_characters, lambda: self._model.plan_score(prompt, continuations, self._owner))
         return plan.read([await self._run(make) for make in plan.makers])
 
     async def embed(self, text: Prompt) -> NDArray[np.float32]:
@@ -94,7 +95,7 @@ class AsyncModel:
 
     async def count_tokens(self, text: str) -> int:
         """See `AsyncBackend.count_tokens`."""
-        return await self._off_loop(len(text), lambda: self._model.count_tokens(text))
+        return await self._off_loop(self._num_to_encode(text), lambda: self._model.count_tokens(text, self._owner))
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
         """See `AsyncBackend.tokenize`."""
@@ -109,7 +110,12 @@ class AsyncModel:
         self._model.unpin(prefix, self._owner)
 
     async def _encode(self, prompt: Prompt) -> tuple[int, ...]:
-        return await self._off_loop(len(prompt), lambda: self._model.encode_prompts([prompt])[0])
+        return await self._off_loop(
+            self._num_to_encode(prompt), lambda: self._model.encode_prompts([prompt], self._owner)[0]
+        )
+
+    def _num_to_encode(self, prompt: Prompt) -> int:
+        return self._model.tokenizer.num_to_encode(prompt, self._owner) if isinstance(prompt, str) else len(prompt)
 
     async def _off_loop(self, num_characters: int, function: Callable[[], Answer]) -> Answer:
         if num_characters <= MAX_INLINE_CHARACTERS:

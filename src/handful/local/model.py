@@ -90,9 +90,9 @@ class LocalModel:
         vectors = self._run([partial(self.embed_job, ids) for ids in encoded])
         return np.stack(vectors) if vectors else np.zeros((0, self._info.hidden_size), dtype=np.float32)
 
-    def count_tokens(self, text: str) -> int:
+    def count_tokens(self, text: str, owner: str = "") -> int:
         """See `Backend.count_tokens`."""
-        return len(self.tokenizer.encode(text))
+        return len(self.tokenizer.encode_prompts([text], owner)[0])
 
     @property
     def chat_template(self) -> ChatTemplate | None:
@@ -117,13 +117,16 @@ class LocalModel:
         """See `Backend.close`; what isn't finished within `timeout_s` is aborted."""
         self.loop.close(timeout_s)
 
-    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
-        """Token ids of prompts, none of them empty (InvalidInputError); a prompt of token ids stands as it is."""
+    def encode_prompts(self, prompts: Sequence[Prompt], owner: str = "") -> list[tuple[int, ...]]:
+        """Token ids of prompts, none of them empty (InvalidInputError); a prompt of token ids stands as it is.
+
+        What is remembered of the tokenising is remembered for the caller `owner` alone.
+        """
         texts = [prompt for prompt in prompts if not isinstance(prompt, tuple)]
         for text in texts:
             self._check_text(text)
-        encoded = iter(self.tokenizer.encode_batch(texts))
-        found = [prompt if isinstance(prompt, tuple) else tuple(next(encoded)) for prompt in prompts]
+        encoded = iter(self.tokenizer.encode_prompts(texts, owner))
+        found = [prompt if isinstance(prompt, tuple) else next(encoded) for prompt in prompts]
         for ids in found:
             self._check_ids(ids)
         return found
@@ -173,7 +176,7 @@ class LocalModel:
         """
         if not continuations:
             raise InvalidInputError("There is nothing to score.", fix="Give at least one continuation.")
-        ids = self.encode_prompts([prompt])[0]
+        ids = self.encode_prompts([prompt], owner)[0]
         split = [self._split(owner, prompt, ids, continuation) for continuation in continuations]
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, (head, _) in enumerate(split):

@@ -13,12 +13,14 @@ from pathlib import Path
 from tokenizers import Tokenizer as RawTokenizer
 
 from handful.errors import CheckpointError, InvalidInputError
+from handful.model.line_cuts import cuts_at_lines
+from handful.model.shared_heads import SharedHeads
 from handful.model.tokenizer_files import named_tokens, read_tokenizer_files, without_dummy_prefix
 from handful.types import TextSpan
 
 
 class Tokenizer:
-    """The tokenizer of a model's folder. Thread-safe: nothing changes after it is made.
+    """The tokenizer of a model's folder. Thread-safe: nothing but what is remembered changes after it is made.
 
     bos_token_id     the beginning-of-text token, or None. Whether prompts start with it is `num_prefix_tokens`
     eos_token_ids    tokens that end a generation (generation_config.json, else config.json, else the tokenizer)
@@ -34,6 +36,7 @@ class Tokenizer:
         self._raw = files.raw
         self._inner = without_dummy_prefix(files.raw)
         self._prefix = _added_at_start(files.raw, folder)
+        self._heads = SharedHeads(self._encode_all) if cuts_at_lines(files.raw) else None
         self._special_ids = frozenset(i for i, added in files.raw.get_added_tokens_decoder().items() if added.special)
         self.bos_token_id = files.bos_token_id
         self.eos_token_ids = files.eos_token_ids
@@ -50,10 +53,20 @@ class Tokenizer:
         """Token ids of a prompt, with what the tokenizer adds at its start. InvalidInputError for text that isn't."""
         return self._prefix + self._raw.encode(checked_text(text), add_special_tokens=False).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of many texts at once, on several threads."""
-        encoded = self._raw.encode_batch_fast([checked_text(text) for text in texts], add_special_tokens=False)
-        return [self._prefix + each.ids for each in encoded]
+    def encode_prompts(self, texts: Sequence[str], owner: str = "") -> list[tuple[int, ...]]:
+        """`encode` of many texts at once, on several threads; what they begin with is remembered for `owner` alone."""
+        checked = [checked_text(text) for text in texts]
+        encoded = self._encode_all(checked) if self._heads is None else self._heads.encode(owner, checked)
+        return [(*self._prefix, *ids) for ids in encoded]
+
+    def num_to_encode(self, text: str, owner: str = "") -> int:
+        """How many characters of a prompt have to be encoded: all but what is remembered."""
+        return len(text) - (0 if self._heads is None else self._heads.find(owner, text)[0])
+
+    def _encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        if len(texts) == 1:  # threads aren't worth it
+            return [self._raw.encode(texts[0], add_special_tokens=False).ids]
+        return [each.ids for each in self._raw.encode_batch_fast(texts, add_special_tokens=False)]
 
     def spans(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:
         """The tokens of a text with the characters that each stands for; added ones stand for none."""

@@ -75,7 +75,7 @@ def test_sentencepiece_adds_bos_at_the_start(sentencepiece: Tokenizer) -> None:
 
 def test_a_batch_is_encoded_as_each_text_alone(sentencepiece: Tokenizer) -> None:
     texts = ["hello", "", " Paris", "日本"]
-    assert sentencepiece.encode_batch(texts) == [sentencepiece.encode(text) for text in texts]
+    assert sentencepiece.encode_prompts(texts) == [tuple(sentencepiece.encode(text)) for text in texts]
 
 
 def test_an_end_token_that_a_tokenizer_would_append_is_not_appended(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_text_of_a_special_token_is_that_token(byte_level: Tokenizer) -> Non
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udcffb"])
 def test_half_a_surrogate_pair_is_refused(byte_level: Tokenizer, text: str) -> None:
-    for encode in (byte_level.encode, lambda t: byte_level.encode_batch([t])):
+    for encode in (byte_level.encode, lambda t: byte_level.encode_prompts([t])):
         with pytest.raises(InvalidInputError, match="surrogate"):
             encode(text)
     with pytest.raises(InvalidInputError, match="surrogate"):
