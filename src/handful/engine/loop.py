@@ -74,9 +74,10 @@ class EngineLoop:
         self._thread = threading.Thread(target=self._run, name="handful-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, requests: Sequence[Request], sink: Sink, *, wait: bool = False) -> None:
+    def submit(self, requests: Sequence[Request], sink: Sink, *, wait: bool = False, wake: bool = True) -> None:
         """Hand in requests of one caller, all or none. With `wait`, waits for room; else BusyError when they don't fit
-        the queue or the caller's share of it.
+        the queue or the caller's share of it. Without `wake` an engine that rests goes on resting until `wake` is
+        called, so that requests that come one after the other begin in one step.
 
         Raises PromptTooLongError when one could never fit, InvalidInputError when they are more than the queue holds,
         NotReadyError when shutting down, EngineError when dead.
@@ -97,6 +98,12 @@ class EngineLoop:
                 self._inbox.append((request, sink))
                 self._sinks[request.id] = (request, sink)
             self._num_arrived[owner] += len(requests)
+            if wake:
+                self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let what was handed in begin."""
+        with self._changed:
             self._changed.notify_all()
 
     def abort(self, requests: Sequence[Request]) -> None:

@@ -11,6 +11,7 @@ from handful.engine.loop import LoopStats
 from handful.errors import InvalidParameterError
 from handful.local.jobs import Job
 from handful.local.model import LocalModel
+from handful.local.postbox import postbox
 from handful.types import (
     ChatTemplate,
     Generation,
@@ -64,16 +65,16 @@ class AsyncModel:
         if parameters.num_drawn > 1:
             raise InvalidParameterError("n", "must be 1 when a completion is streamed.")
         ids = await self._encode(prompt)
-        loop = asyncio.get_running_loop()
+        box = postbox()
         events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
 
         def put(event: StreamEvent | None) -> None:
-            _call_soon(loop, lambda: events.put_nowait(event))
+            box.post(lambda: events.put_nowait(event))
 
         job = self._model.generation_job(ids, parameters, lambda: put(None))
         job.on_stream = put
         job.belongs_to(self._owner)
-        self._model.loop.submit(job.requests, job.on_event)
+        self._submit(job)
         try:
             while (event := await events.get()) is not None:
                 yield event
@@ -117,31 +118,29 @@ class AsyncModel:
     def _num_to_encode(self, prompt: Prompt) -> int:
         return self._model.tokenizer.num_to_encode(prompt, self._owner) if isinstance(prompt, str) else len(prompt)
 
+    def _submit(self, job: Job[Any]) -> None:
+        self._model.loop.submit(job.requests, job.on_event, wake=False)
+        postbox().at_end_of_turn(self._model.loop.wake)
+
     async def _off_loop(self, num_characters: int, function: Callable[[], Answer]) -> Answer:
         if num_characters <= MAX_INLINE_CHARACTERS:
             return function()
         return await asyncio.to_thread(function)
 
     async def _run(self, make: Callable[[Callable[[], None]], Job[Answer]]) -> Answer:
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
+        box = postbox()
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def end() -> None:
             if not ended.done():  # the caller may have been cancelled meanwhile
                 ended.set_result(None)
 
-        job = make(lambda: _call_soon(loop, end))
+        job = make(lambda: box.post(end))
         job.belongs_to(self._owner)
-        self._model.loop.submit(job.requests, job.on_event)
+        self._submit(job)
         try:
             await ended
         finally:
             if not job.is_done:
                 self._model.loop.abort(job.requests)
         return job.result()
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> None:
-    """From the engine's thread: an event loop that has ended has nobody left to be told."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(function)

@@ -145,3 +145,12 @@ def test_a_step_that_does_not_end_shows_in_the_time_since_the_last(closing: list
     assert model.stats().seconds_since_step > 0.3
     asker.join()
     assert model.stats().seconds_since_step == 0.0
+
+
+def test_requests_of_one_turn_of_the_event_loop_begin_in_one_step(closing: list[LocalModel]) -> None:
+    model = made(closing)
+    asked = [(f"the review is {word}", replace(GREEDY, max_new_tokens=4, ignore_eos=True)) for word in "abcdefgh"]
+    ask_all(model, *asked)  # from now on what they share is there
+    before = model.stats().num_steps
+    assert all(not isinstance(answer, Exception) for answer in ask_all(model, *asked))
+    assert model.stats().num_steps - before == 4
