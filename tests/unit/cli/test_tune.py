@@ -1,5 +1,6 @@
 """`handful tune` from its arguments to a task file."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -105,6 +106,24 @@ def test_the_task_as_it_is_becomes_a_folder_too_where_nothing_beat_it(shell: She
     assert code == 0, err
     assert json.loads(out)["kept"]["predictor"] in ("plain", "channel")
     assert (tmp_path / "t-tuned" / "classifier.json").exists()
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_the_best_so_far_on_the_terminal_and_quiet_silences_it(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    for quiet in ((), ("--quiet",)):
+        monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
+        code, out, _ = shell("--candidates", "4", *quiet)
+        assert (code, "\x1b" in out) == (0, False)
+        for said in ("best ", "predictor", "4 candidates"):
+            assert (said in terminal.getvalue()) == (not quiet)
 
 
 def test_ctrl_c_keeps_the_best_so_far(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
