@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 
+from handful.config import Settings
 from handful.local import LocalModel, load
 from handful.types import Precision
 
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 
-def open_model(name: str, precision: Precision) -> LocalModel:
+def open_model(name: str, precision: Precision, *, drafts: bool = True) -> LocalModel:
     """A model in this process, or one of the shapes; its buffers are set up by one small request."""
     from shapes import folder_of  # here, so that this file can be read by itself
 
-    model = load(folder_of(name), precision=precision)
+    model = load(folder_of(name), precision=precision, configuration=Settings(drafts=drafts))
     model.score(["warm"], [" up"])
     return model
 

@@ -32,23 +32,31 @@ def decoder(variant: str) -> Decoder:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How an engine is set up: sharing or not, how many tokens a step, the native kernel or torch's own attention."""
+    """How an engine is set up: sharing or not, how many tokens a step, the native kernel or torch's own attention.
+
+    `free_rows` decides how often it drafts: 0 never, many rows nearly always.
+    """
 
     share: bool = True
     native: bool = True
     budget: int = 512
     slots: int = 20_000
+    free_rows: int = 64
 
 
-def engine(variant: str, setup: Setup | None = None) -> Engine:
+def engine(variant: str, setup: Setup | None = None, eos: frozenset[int] = frozenset()) -> Engine:
     """An engine with nothing in its cache."""
     chosen = setup or Setup()
     arena = Arena(chosen.slots)
     limits = Limits(
-        max_batched_tokens=chosen.budget, max_running_requests=128, max_queued_requests=1000, num_slots=chosen.slots
+        max_batched_tokens=chosen.budget,
+        max_running_requests=128,
+        max_queued_requests=1000,
+        num_slots=chosen.slots,
+        free_rows=chosen.free_rows,
     )
     cache_ = SegmentTree(arena) if chosen.share else NaiveCache(arena)
-    return Engine(Runner(decoder(variant), chosen.slots, native=chosen.native), Scheduler(cache_, limits), frozenset())
+    return Engine(Runner(decoder(variant), chosen.slots, native=chosen.native), Scheduler(cache_, limits), eos)
 
 
 def run(made: Engine) -> list[Event]:

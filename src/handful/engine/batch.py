@@ -157,11 +157,11 @@ def _wanted(work: Work) -> range:
 
 
 def _tokens(work: Work) -> Sequence[int]:
-    request, first, end = work.request, work.first, work.first + work.count
+    request, first, end = work.request, work.first, work.end
     shared = request.num_shared
     if first >= shared:
-        return request.tail[first - shared : end - shared]
-    return (*request.prompt[first : min(end, shared)], *request.tail[: max(end - shared, 0)])
+        return [*request.tail[first - shared : end - shared], *work.draft]
+    return (*request.prompt[first : min(end, shared)], *request.tail[: max(end - shared, 0)], *work.draft)
 
 
 def slots_of(request: Request) -> Integers:

@@ -39,6 +39,8 @@ class Stats:
     num_prompt_tokens: int = 0
     num_cached_tokens: int = 0
     num_generated_tokens: int = 0
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
     num_failed_steps_in_a_row: int = 0
 
 
@@ -112,10 +114,18 @@ class Engine:
         self.scheduler.cache.check_integrity(self.scheduler.leases())
 
     def _apply(self, works: Sequence[Work], rows: Tensor) -> list[Event]:
-        read = self.readout.read(works, rows)
-        events = read.events
-        for request, sampled in read.drawn:
-            events += self._extend(request, sampled)
+        grown: list[Event] = []
+
+        def extend(request: Request, sampled: Sampled) -> bool:
+            grown.extend(self._extend(request, sampled))
+            return not isinstance(grown[-1], End)
+
+        read = self.readout.read(works, rows, extend)
+        for work, num_accepted in read.accepted:
+            self.stats.num_drafted_tokens += len(work.draft)
+            self.stats.num_accepted_tokens += num_accepted
+            self.scheduler.accept(work, num_accepted)
+        events = read.events + grown
         for event in events:
             if isinstance(event, End):
                 self._finish(event.request)

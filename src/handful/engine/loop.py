@@ -37,7 +37,8 @@ class LoopStats:
     """What the engine is doing now, and totals since its start.
 
     Token slots are those of the KV memory: free, kept for reuse, or held by what runs and is pinned. Prompt tokens
-    are counted when their request ends; cached ones are those that were not computed again.
+    are counted when their request ends; cached ones are those that were not computed again. Drafted tokens were run
+    before they were known; accepted ones turned out right, and each saved its request a step.
     """
 
     num_waiting: int
@@ -51,6 +52,8 @@ class LoopStats:
     num_prompt_tokens: int
     num_cached_tokens: int
     num_generated_tokens: int
+    num_drafted_tokens: int
+    num_accepted_tokens: int
     num_held_slots: int
     seconds_since_step: float
     is_alive: bool
@@ -154,6 +157,8 @@ class EngineLoop:
             num_prompt_tokens=stats.num_prompt_tokens,
             num_cached_tokens=stats.num_cached_tokens,
             num_generated_tokens=stats.num_generated_tokens,
+            num_drafted_tokens=stats.num_drafted_tokens,
+            num_accepted_tokens=stats.num_accepted_tokens,
             num_held_slots=scheduler.num_held_slots,
             seconds_since_step=idle,
             is_alive=is_alive,

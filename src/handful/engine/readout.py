@@ -1,10 +1,14 @@
 """From the rows that were wanted to what they were wanted for: drawn tokens, label scores, hidden states.
 
 Rows of all requests go through the model's head together, in chunks that bound the memory of the logits.
+
+A request with a draft draws from several rows, one after the other, as it would have done in as many steps: its text
+has grown by the token before when the next is drawn, and the first token that isn't the one guessed is the last.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -16,16 +20,25 @@ from handful.engine.sampler import Sampled, Sampler, describe, describe_rows
 
 Item = TypeVar("Item")
 Head = Callable[[Tensor], Tensor]  # `[M, hidden]` -> `[M, vocabulary]` float32
+Extend = Callable[[Request, Sampled], bool]  # take a drawn token in; whether the text goes on
 
 MAX_LOGIT_ROWS = 256  # 256 rows x 50,000 tokens x 4 bytes = 50 MB
 
 
 @dataclass(slots=True)
 class Read:
-    """What a step's rows said: events that are complete, and tokens drawn (the engine appends them)."""
+    """What a step's rows said: events that are complete, and of each draft how many tokens came true."""
 
     events: list[Event] = field(default_factory=list)
-    drawn: list[tuple[Request, Sampled]] = field(default_factory=list)
+    accepted: list[tuple[Work, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A request that draws tokens: from the row behind its last one, then from those behind each of its draft."""
+
+    work: Work
+    rows: range
 
 
 class Readout:
@@ -36,10 +49,13 @@ class Readout:
         self._sampler = sampler
 
     @torch.inference_mode()
-    def read(self, works: Sequence[Work], rows: Tensor) -> Read:
-        """`rows` `[M, hidden]`: the wanted rows of the works, in their order, behind the final norm."""
+    def read(self, works: Sequence[Work], rows: Tensor, extend: Extend) -> Read:
+        """`rows` `[M, hidden]`: the wanted rows of the works, in their order, behind the final norm.
+
+        `extend` is told each token as it is drawn.
+        """
         read = Read()
-        drawing: list[tuple[Request, int]] = []
+        drawing: list[Drawing] = []
         scoring: list[tuple[Request, int, int]] = []  # request, row in the step, row in its trie
         for work, mine in _rows_of(works):
             request = work.request
@@ -51,17 +67,37 @@ class Readout:
             elif isinstance(request.goal, Generate):
                 if request.wants_prompt_logprobs and work.first < len(request.prompt):
                     read.events += self._read_prompt(work, rows[mine.start : mine.stop])
-                if work.first + work.count == request.num_shared + len(request.tail):
-                    drawing.append((request, mine[-1]))
-        for some in _chunks(drawing):
-            requests = [request for request, _ in some]
-            logits = self._logits(rows[[row for _, row in some]])
-            read.drawn += zip(requests, self._sampler.sample(logits, requests), strict=True)
+                if work.end == request.num_shared + len(request.tail):
+                    drawing.append(Drawing(work, mine[-1 - len(work.draft) :]))
+        for group in _groups(drawing):
+            read.accepted += self._draw(group, rows, extend)
         for part in _chunks(scoring):
             self._score(part, self._logits(rows[[row for _, row, _ in part]]))
         scored = dict.fromkeys(request for request, _, _ in scoring)
         read.events += [_scored(request) for request in scored if request.num_tail_computed == len(request.tail)]
         return read
+
+    def _draw(self, group: Sequence[Drawing], rows: Tensor, extend: Extend) -> list[tuple[Work, int]]:
+        """Draw as many tokens of each request as its draft foresaw, and one more. Returns what of drafts came true."""
+        group = sorted(group, key=lambda each: -len(each.rows))  # so that those left at any depth lead its rows
+        by_depth = [[d.rows[i] for d in group if i < len(d.rows)] for i in range(len(group[0].rows))]
+        logits = self._logits(rows[list(chain.from_iterable(by_depth))])
+        num_accepted = [0] * len(group)
+        going = list(range(len(group)))
+        for depth, block in enumerate(torch.split(logits, [len(at) for at in by_depth])):
+            sampled = self._sampler.sample(
+                block if len(going) == len(block) else block[going], [group[i].work.request for i in going]
+            )
+            left = []
+            for i, drawn in zip(going, sampled, strict=True):
+                work = group[i].work
+                if extend(work.request, drawn) and work.draft[depth : depth + 1] == (drawn.token,):
+                    num_accepted[i] += 1
+                    left.append(i)
+            going = left
+            if not going:
+                break
+        return [(d.work, count) for d, count in zip(group, num_accepted, strict=True) if d.work.draft]
 
     def _score(self, part: list[tuple[Request, int, int]], logits: Tensor) -> None:
         """Note the log-probability of every token that some continuation reads from these rows."""
@@ -103,6 +139,20 @@ def _rows_of(works: Sequence[Work]) -> Iterator[tuple[Work, range]]:
 def _chunks(items: list[Item]) -> Iterator[list[Item]]:
     for start in range(0, len(items), MAX_LOGIT_ROWS):
         yield items[start : start + MAX_LOGIT_ROWS]
+
+
+def _groups(drawings: Sequence[Drawing]) -> Iterator[list[Drawing]]:
+    """As many at a time as have at most `MAX_LOGIT_ROWS` rows, each with all of its rows."""
+    group: list[Drawing] = []
+    num_rows = 0
+    for each in drawings:
+        if num_rows + len(each.rows) > MAX_LOGIT_ROWS:
+            yield group
+            group, num_rows = [], 0
+        group.append(each)
+        num_rows += len(each.rows)
+    if group:
+        yield group
 
 
 def _tokens_read(request: Request, trie_row: int) -> set[int]:

@@ -140,8 +140,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one request runs in one step: the context tokens `[first, first + count)`."""
+    """What one request runs in one step: the context tokens `[first, first + count)`.
+
+    The last of them, `draft`, are only guessed (drafts.py): each is right if the row before it says so.
+    """
 
     request: Request
     first: int
     count: int
+    draft: tuple[int, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """The position behind the last token that is certain."""
+        return self.first + self.count - len(self.draft)

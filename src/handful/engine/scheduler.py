@@ -8,10 +8,11 @@ admitted request always ends.
 A segment is computed by one request at a time, its `writer`; the others on it wait for it and then read it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from handful.engine.drafts import Drafter
 from handful.engine.fair_queue import FairQueue
 from handful.engine.request import Request, Work
 from handful.engine.segments import PUBLIC, Lease, Salt, Segment, SegmentCache
@@ -23,7 +24,8 @@ class Limits:
     """The budgets of a scheduler, in tokens, requests and token slots.
 
     `max_queued_each` is how many of the queued requests may be one caller's. None: all of them, as always for those
-    of nobody in particular.
+    of nobody in particular. `free_rows` is how many rows of a step take as long as reading the weights does; drafts
+    are made where they pay by that measure (drafts.py), 0 makes none.
     """
 
     max_batched_tokens: int
@@ -31,6 +33,7 @@ class Limits:
     max_queued_requests: int
     num_slots: int
     max_queued_each: int | None = None
+    free_rows: int = 0
 
     def max_queued(self, owner: str) -> int:
         """How many requests of a caller may wait."""
@@ -47,6 +50,7 @@ class Scheduler:
         self.waiting = FairQueue()
         self.running: list[Request] = []
         self.pinned: dict[tuple[Salt, tuple[int, ...]], Lease] = {}
+        self.drafter = Drafter(limits.free_rows)
 
     @property
     def has_work(self) -> bool:
@@ -104,12 +108,12 @@ class Scheduler:
             request = self.waiting.popleft()
             self.running.append(request)
             budget = self._give(request, budget, works)
-        return works
+        return self._with_drafts(works, budget)
 
     def advance(self, works: list[Work]) -> None:
-        """Record that the works' tokens have been computed."""
+        """Record that the works' tokens have been computed, all but the guesses (`accept`)."""
         for work in works:
-            request, end = work.request, work.first + work.count
+            request, end = work.request, work.end
             if not request.is_shared_complete and request.lease is not None:
                 for segment in request.lease.path():
                     if work.first < segment.end and end > segment.position:
@@ -117,8 +121,14 @@ class Scheduler:
             if end > request.num_shared:
                 request.num_tail_computed = end - request.num_shared
 
+    def accept(self, work: Work, num_tokens: int) -> None:
+        """Record that so many of the work's guesses were right: they belong to the text and have been computed."""
+        work.request.num_tail_computed += num_tokens
+        self.drafter.note(work, num_tokens)
+
     def finish(self, request: Request) -> None:
         """A request ended, however: drop it from the queue or the running ones and free what it held."""
+        self.drafter.forget(request.id)
         if request.lease is None:
             if request in self.waiting:
                 self.waiting.remove(request)
@@ -154,6 +164,17 @@ class Scheduler:
         runs.append(np.arange(lease.tail_start, lease.tail_start + lease.tail_capacity))
         request.slots = np.concatenate(runs)
         return True
+
+    def _with_drafts(self, works: list[Work], budget: int) -> list[Work]:
+        """The works with guesses behind those that draw a token, within what is left of the budget."""
+        num_rows = sum(work.count for work in works)
+        for i, work in enumerate(works):
+            draft = self.drafter.propose(work, num_rows, budget)
+            if draft:
+                works[i] = replace(work, count=work.count + len(draft), draft=draft)
+                num_rows += len(draft)
+                budget -= len(draft)
+        return works
 
     def _give(self, request: Request, budget: int, works: list[Work]) -> int:
         """Give a request what it can run now, within the budget; returns what is left of it."""

@@ -34,7 +34,7 @@ Salt = str | None
 PUBLIC: Salt = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Segment:
     """A run of tokens at positions `[position, position + len(tokens))`, kept in slots `[start, ...)`.
 

@@ -11,6 +11,7 @@ from handful.model.load import LoadedModel
 
 MEBIBYTE = 2**20
 MIN_SLOTS = 64
+FREE_ROWS = 16  # rows of a step that take as long as reading the weights: docs/log.md
 
 
 def limits_of(settings: Settings, kv_bytes_per_token: int) -> Limits:
@@ -20,6 +21,7 @@ def limits_of(settings: Settings, kv_bytes_per_token: int) -> Limits:
         max_running_requests=settings.max_running_requests,
         max_queued_requests=settings.max_queued_requests,
         max_queued_each=max(1, int(settings.max_queued_requests * settings.max_queue_share)),
+        free_rows=FREE_ROWS if settings.drafts else 0,
         num_slots=max(settings.kv_memory_mb * MEBIBYTE // kv_bytes_per_token, MIN_SLOTS),
     )
 

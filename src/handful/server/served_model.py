@@ -74,6 +74,16 @@ class EngineStats(Protocol):
         """Tokens generated so far."""
         ...
 
+    @property
+    def num_drafted_tokens(self) -> int:
+        """Tokens guessed so far and run before they were known."""
+        ...
+
+    @property
+    def num_accepted_tokens(self) -> int:
+        """Of these, those that turned out right."""
+        ...
+
 
 class ServedModel(Protocol):
     """A model in this process, as `handful.local.load` gives it."""

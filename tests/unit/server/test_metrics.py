@@ -73,6 +73,8 @@ def test_an_unexpected_fault_is_counted_as_500() -> None:
         ("handful_prompt_tokens_total", 20),
         ("handful_cached_prompt_tokens_total", 18),
         ("handful_generated_tokens_total", 14),
+        ("handful_drafted_tokens_total", 12),
+        ("handful_accepted_tokens_total", 8),
     ],
 )
 def test_an_engines_figures_are_summed_over_the_models(name: str, value: float) -> None:
@@ -80,6 +82,7 @@ def test_an_engines_figures_are_summed_over_the_models(name: str, value: float) 
     stats = model.statistics
     stats.num_waiting, stats.num_running, stats.num_held_slots, stats.num_free_slots = 3, 2, 250, 600
     stats.num_prompt_tokens, stats.num_cached_tokens, stats.num_generated_tokens = 10, 9, 7
+    stats.num_drafted_tokens, stats.num_accepted_tokens = 6, 4
     assert figures(scrape(model))[name, frozenset()] == value
 
 
