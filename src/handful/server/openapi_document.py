@@ -26,7 +26,8 @@ _TAGS = {
     "accounts": "What was used.",
     "health": "Probes and figures.",
 }
-_EVENTS = {CONTENT_TYPE: {"schema": {"description": "Server-sent events, one a token."}}}
+_EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+_EVENTS = {CONTENT_TYPE: {"schema": _EVENT | {"description": "Server-sent events, one a token; `data` is JSON."}}}
 
 
 def describe(app: FastAPI) -> None:
@@ -60,6 +61,8 @@ def _unpack(content: dict[str, Any]) -> None:
 
 
 def _can_stream(operation: dict[str, Any]) -> bool:
+    if CONTENT_TYPE in operation["responses"].get("200", {}).get("content", {}):
+        return True
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     schema = content.get("schema", {})
     return any("stream" in each.get("properties", {}) for each in (schema, *schema.get("anyOf", ())))
