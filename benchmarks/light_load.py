@@ -15,8 +15,11 @@ async def ask_all(url: str, requests: Sequence[bytes], num_connections: int) -> 
     """Send all requests, so many at a time. Raises RuntimeError where one is not answered with 200."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
     left = iter(requests)
+    host, port = parts.hostname, parts.port
+    assert host is not None
+    assert port is not None
     opened = [
-        await loop.create_connection(lambda: _Connection(left), parts.hostname, parts.port)
+        await loop.create_connection(lambda: _Connection(left), host, port)
         for _ in range(min(num_connections, len(requests)))
     ]
     for _, connection in opened:

@@ -24,8 +24,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     found = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", found, "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, WHEELS[-1]], env=elsewhere(), check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(found), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, str(WHEELS[-1])], env=elsewhere(), check=True)
     packages = next(folder.glob("lib/python*/site-packages"))
     (packages / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return found

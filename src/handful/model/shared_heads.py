@@ -62,7 +62,7 @@ class SharedHeads:
         for some in (*([text] for text in texts[:_NUM_SHOWING]), texts[_NUM_SHOWING:]):
             found = [self.find(owner, text) for text in some]
             rests = self._encode([text[known:] for text, (known, _) in zip(some, found, strict=True)]) if some else []
-            encoded += [(*ids, *rest) for (_, ids), rest in zip(found, rests, strict=True)]
+            encoded += [ids + tuple(rest) for (_, ids), rest in zip(found, rests, strict=True)]
             for text, (known, _) in list(zip(some, found, strict=True))[-1:]:
                 self._learn(owner, text, known)
         return encoded

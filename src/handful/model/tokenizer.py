@@ -57,7 +57,7 @@ class Tokenizer:
         """`encode` of many texts at once, on several threads; what they begin with is remembered for `owner` alone."""
         checked = [checked_text(text) for text in texts]
         encoded = self._encode_all(checked) if self._heads is None else self._heads.encode(owner, checked)
-        return [(*self._prefix, *ids) for ids in encoded]
+        return [tuple(ids) for ids in encoded] if not self._prefix else [(*self._prefix, *ids) for ids in encoded]
 
     def num_to_encode(self, text: str, owner: str = "") -> int:
         """How many characters of a prompt have to be encoded: all but what is remembered."""

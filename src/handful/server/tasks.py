@@ -73,7 +73,7 @@ async def predict(request: Request, name: str) -> Response:
     fitter = state.tasks.fitter(served, backend)
     if asked.stream:
         return EventStream(_frames(fitter, backend, asked.queries[0]), watch, headers)
-    slot = _slot(request, served, asked, backend)
+    slot = _slot(request, served, fitter, asked, backend)
     if (found := slot.find()) is not None:
         return JSONResponse(found, headers=cache_headers(headers, time.monotonic() - watch.started_at))
     response, predictions = await _predict(fitter, backend, asked, watch, headers)
@@ -82,8 +82,8 @@ async def predict(request: Request, name: str) -> Response:
     return response
 
 
-def _slot(request: Request, served: ServedTask, asked: TaskRequest, backend: AsyncBackend) -> Slot:
-    said = {"route": "task", "task": served.task.to_dict(), "inputs": asked.inputs}
+def _slot(request: Request, served: ServedTask, fitter: Fitter, asked: TaskRequest, backend: AsyncBackend) -> Slot:
+    said = {"route": "task", "task": fitter.fingerprint, "inputs": asked.inputs}
     is_same = served.task.is_closed or always_same(served.task.parameters)
     wish = asked.options.wants_cache
     return slot_for(request, served.model, backend.info, said, is_wanted=wish, is_same=is_same)

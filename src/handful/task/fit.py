@@ -57,6 +57,7 @@ class Fitter:
     _num_prefix_tokens: int | None = None
     _continuations: tuple[str, ...] = ()
     _order: tuple[int, ...] = field(default=())
+    _fingerprint: str = ""
     label_bias: LabelBias | None = None
     measuring: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
@@ -65,6 +66,12 @@ class Fitter:
         self._order = dropping_order(self.task)
         if self.task.is_closed:
             self._continuations = continuations(self.task)
+
+    @property
+    def fingerprint(self) -> str:
+        """The task's, which takes reading all of it: once."""
+        self._fingerprint = self._fingerprint or self.task.fingerprint
+        return self._fingerprint
 
     def fit(self, values: Mapping[str, str]) -> Counting:
         """The prompt of a query, with as many examples as fit. Raises `PromptTooLongError`.
