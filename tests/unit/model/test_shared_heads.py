@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RawTokenizer
@@ -40,6 +40,7 @@ def ids_of(raw: RawTokenizer, text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("raw", [GPT2, SMOL])
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_text_may_be_cut_wherever_it_is_said(raw: RawTokenizer, text: str) -> None:
     assert cuts_at_lines(raw)
@@ -48,12 +49,14 @@ def test_a_text_may_be_cut_wherever_it_is_said(raw: RawTokenizer, text: str) -> 
             assert ids_of(raw, text[:at]) + ids_of(raw, text[at:]) == ids_of(raw, text)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(0, 200))
 def test_the_last_cut_is_found(text: str, end: int) -> None:
     possible = [at for at in range(min(end, len(text)) + 1) if is_cut(text, at)]
     assert cut_before(text, end) == max(possible, default=0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["", "ada"]), TEXTS), max_size=8), TEXTS)
 def test_remembered_heads_change_nothing(asked: list[tuple[str, str]], shared: str) -> None:
     head = "Review: a word.\nSentiment: 12\n###\n" * (KEY_CHARACTERS // 30) + shared
