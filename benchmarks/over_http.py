@@ -25,6 +25,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,11 @@ def to_generate(server: Server, model: LocalModel, num_requests: int) -> dict[st
 
     async def by_client() -> None:
         async with AsyncClient(server.url) as client:
-            asking = (lambda p=p: client.text_generation(p, model="bench", max_new_tokens=8) for p in prompts)
+            asking = (partial(client.text_generation, prompt, model="bench", max_new_tokens=8) for prompt in prompts)
             await few_at_a_time(asking)
 
     async def one_for_one() -> None:
-        await few_at_a_time(lambda p=p: backend.generate(p, PARAMETERS) for p in prompts)
+        await few_at_a_time(partial(backend.generate, prompt, PARAMETERS) for prompt in prompts)
 
     def in_groups() -> None:
         for start in range(0, len(prompts), NUM_CONNECTIONS):
@@ -168,10 +169,10 @@ def to_label(server: Server, model: LocalModel, num_requests: int) -> dict[str, 
 
     async def by_client() -> None:
         async with AsyncClient(server.url) as client:
-            await few_at_a_time(lambda text=text: client.predict(task.name, text) for text in texts)
+            await few_at_a_time(partial(client.predict, task.name, text) for text in texts)
 
     async def one_for_one() -> None:
-        await few_at_a_time(lambda text=text: apredict(task, backend, text, fitter=fitter) for text in texts)
+        await few_at_a_time(partial(apredict, task, backend, text, fitter=fitter) for text in texts)
 
     def in_groups() -> None:
         for start in range(0, len(texts), NUM_CONNECTIONS):

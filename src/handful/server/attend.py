@@ -51,8 +51,9 @@ async def attend(work: Coroutine[Any, Any, Result], watch: Watch) -> Result:
     task = asyncio.ensure_future(work)
     left = asyncio.ensure_future(_connection_closed(watch.receive))
     with watch.drain.ending() as ended:
+        first: set[asyncio.Future[Any]] = {task, left, ended}
         try:
-            await asyncio.wait({task, left, ended}, timeout=watch.remaining_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(first, timeout=watch.remaining_s, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
             if ended.done():

@@ -35,7 +35,7 @@ class DirectRoutes:
         for router in routers:
             for route in router.routes:
                 if isinstance(route, APIRoute) and _takes_texts_only(route):
-                    for method in route.methods:
+                    for method in route.methods or ():
                         self._routes[method, route.path.count("/")].append(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

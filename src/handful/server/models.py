@@ -71,7 +71,9 @@ async def _begin(
     parameters = asked.generation_parameters()
     state.limits.check_texts([len(prompt) for prompt in asked.prompts], parameters.num_drawn)
     watch = state.watch(request)
-    backend = state.models.ready(name) or await attend(wait_for(request, name, asked.options), watch)
+    backend = state.models.ready(name)
+    if backend is None:
+        backend = await attend(wait_for(request, name, asked.options), watch)
     check_device(asked.options, backend)
     return parameters, backend, watch
 

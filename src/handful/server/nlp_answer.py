@@ -31,7 +31,9 @@ async def answer_task(request: Request, name: str, task: NlpTask, body: bytes) -
     asked = wire.asked(task)
     state.limits.check_texts([max(map(len, asked.texts))] * len(asked.items), asked.answers_each)
     watch, as_lists = state.watch(request), reads_lists(request.headers)
-    backend = state.models.ready(name) or await attend(wait_for(request, name, wire.options), watch)
+    backend = state.models.ready(name)
+    if backend is None:
+        backend = await attend(wait_for(request, name, wire.options), watch)
     check_device(wire.options, backend)
     served = served_behind(backend)
     _check_task(served, name, task, tasks)

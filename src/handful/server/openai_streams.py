@@ -53,7 +53,9 @@ async def begin(request: Request, state: ServerState, named: str | None, route_m
     watch = state.watch(request)
     may_wait = request.headers.get("x-wait-for-model", "").lower() in ("1", "true")
     wait_s = state.limits.request_timeout_s if may_wait else HELD_NOT_READY_S
-    backend = state.models.ready(model) or await attend(state.models.backend(model, wait_s=wait_s), watch)
+    backend = state.models.ready(model)
+    if backend is None:
+        backend = await attend(state.models.backend(model, wait_s=wait_s), watch)
     return Asked(model, backend, watch)
 
 
