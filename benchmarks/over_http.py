@@ -95,19 +95,18 @@ class Way:
         self.cpu_s.append((loop_s, others_s, client_s))
         self.steps.append(count_steps() - steps)
 
-    def summary(self, num_requests: int) -> dict[str, Any]:
-        """Medians of the rounds behind the first."""
-        found: dict[str, Any] = {
-            "requests_per_s": round(num_requests / statistics.median(self.seconds[1:]), 1),
-            "rounds": [round(num_requests / seconds, 1) for seconds in self.seconds[1:]],
-            "requests_per_step": round(num_requests / statistics.median(self.steps[1:]), 2),
-        }
-        if self.server is not None:
-            parts = zip(("event_loop", "other_threads", "client"), zip(*self.cpu_s[1:], strict=True), strict=True)
-            found["cpu_ms_per_request"] = {
-                name: round(1000 * statistics.median(values) / num_requests, 3) for name, values in parts
-            }
-        return found
+    def requests_per_s(self, num_requests: int) -> float:
+        """Median of the rounds behind the first."""
+        return round(num_requests / statistics.median(self.seconds[1:]), 1)
+
+    def requests_per_step(self, num_requests: int) -> float:
+        """The same."""
+        return round(num_requests / statistics.median(self.steps[1:]), 2)
+
+    def cpu_ms_per_request(self, num_requests: int) -> dict[str, float]:
+        """Of the server's event loop, its other threads, and the client."""
+        parts = zip(("event_loop", "other_threads", "client"), zip(*self.cpu_s[1:], strict=True), strict=True)
+        return {name: round(1000 * statistics.median(values) / num_requests, 3) for name, values in parts}
 
     def _server_s(self) -> tuple[float, float]:
         return (0.0, 0.0) if self.server is None else self.server.cpu_s()
@@ -131,10 +130,19 @@ def main() -> None:
                 way.round(server.num_steps if way.server else lambda: model.loop.stats().num_steps)
         model.close()
     found |= {"route": arguments.route, "connections": NUM_CONNECTIONS, "requests": arguments.requests}
-    found |= {name: way.summary(arguments.requests) for name, way in ways.items()}
-    inside = found["in_process_groups"]["requests_per_s"]
-    shares = {name: round(found[name]["requests_per_s"] / inside, 3) for name in ("light_http", "client_http")}
-    print(json.dumps(found | {"http_share": shares}))
+    print(json.dumps(found | figures(ways, arguments.requests)))
+
+
+def figures(ways: dict[str, Way], num_requests: int) -> dict[str, Any]:
+    """What all ways took, and what share of the rate in process (in groups) is left over HTTP."""
+    rates = {name: way.requests_per_s(num_requests) for name, way in ways.items()}
+    served = {name: way for name, way in ways.items() if way.server is not None}
+    return {
+        "rounds": len(next(iter(ways.values())).seconds) - 1,
+        "requests_per_s": rates,
+        "http_share": {name: round(rates[name] / rates["in_process_groups"], 3) for name in served},
+        "requests_per_step": {name: way.requests_per_step(num_requests) for name, way in ways.items()},
+    } | {f"cpu_ms_per_request_{name}": way.cpu_ms_per_request(num_requests) for name, way in served.items()}
 
 
 def to_generate(server: Server, model: LocalModel, num_requests: int) -> dict[str, Way]:

@@ -15,6 +15,7 @@ Prompt = str | tuple[int, ...]
 """A text, or the token ids of one (which stand as they are: nothing is added at their start)."""
 
 MAX_NEW_TOKENS = 1_000_000
+MAX_TEMPERATURE = 100.0
 MAX_COMPLETIONS = 64
 MAX_STOP_SEQUENCES = 16
 MAX_STOP_CHARACTERS = 256
@@ -68,7 +69,7 @@ class GenerationParameters:
     def __post_init__(self) -> None:
         check_integer("max_new_tokens", self.max_new_tokens, 0, MAX_NEW_TOKENS)
         check_integer("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)
-        check_number("temperature", self.temperature, 0.0, 100.0)
+        check_number("temperature", self.temperature, 0.0, MAX_TEMPERATURE)
         check_integer("top_k", self.top_k, 1, 2**31 - 1)
         check_number("top_p", self.top_p, 0.0, 1.0, above=True)
         check_number("typical_p", self.typical_p, 0.0, 1.0, above=True)

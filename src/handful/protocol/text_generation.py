@@ -12,16 +12,16 @@ Choices that the public documentation leaves open, made once, here:
 * null means unset. An unknown key, or a known one that can't be honoured, is refused by its name.
 """
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from handful.checks import check_number
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.protocol.fields import Texts, as_tuple, null_is_unset
 from handful.protocol.payload import parse_request
 from handful.protocol.problems import validate
-from handful.types import GenerationParameters
+from handful.types import MAX_TEMPERATURE, GenerationParameters
 
 DEFAULT_MAX_NEW_TOKENS = 100
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -164,10 +164,12 @@ def _refuse_unsupported(parameters: TextGenerationParameters) -> None:
 
 def _translate(wire: TextGenerationParameters, *, tokens_wanted: bool) -> GenerationParameters:
     # The temperature is checked even where greedy decoding will not use it: a wrong value is told, not ignored.
-    given = GenerationParameters(
+    check_number("temperature", wire.temperature, 0.0, MAX_TEMPERATURE)
+    sampled = 1.0 if wire.temperature is None else wire.temperature
+    return GenerationParameters(
         max_new_tokens=wire.max_new_tokens,
         min_new_tokens=wire.min_new_tokens,
-        temperature=1.0 if wire.temperature is None else wire.temperature,
+        temperature=sampled if wire.samples else 0.0,
         top_k=wire.top_k,
         top_p=wire.top_p,
         typical_p=wire.typical_p,
@@ -182,7 +184,6 @@ def _translate(wire: TextGenerationParameters, *, tokens_wanted: bool) -> Genera
         logprobs=(wire.top_n_tokens or 0) if tokens_wanted else None,
         echo=wire.decoder_input_details,
     )
-    return given if wire.samples else replace(given, temperature=0.0)
 
 
 def _wire_name(name: str, parameters: TextGenerationParameters) -> str:
