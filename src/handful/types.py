@@ -21,6 +21,8 @@ MAX_STOP_SEQUENCES = 16
 MAX_STOP_CHARACTERS = 256
 MAX_TOP_LOGPROBS = 100
 MAX_LOGIT_BIAS = 1_000
+MAX_CHOICES = 256
+MAX_CHOICE_CHARACTERS = 4_096
 
 
 def _check_stop(stop: tuple[str, ...]) -> None:
@@ -34,11 +36,21 @@ def _check_stop(stop: tuple[str, ...]) -> None:
         raise InvalidParameterError("stop", f"strings have at most {MAX_STOP_CHARACTERS} characters.")
 
 
+def _check_choices(choices: tuple[str, ...]) -> None:
+    if not isinstance(choices, tuple) or not all(isinstance(text, str) for text in choices):
+        raise InvalidParameterError("choices", "must be a tuple of strings.")
+    if len(choices) > MAX_CHOICES:
+        raise InvalidParameterError("choices", f"takes at most {MAX_CHOICES} texts, not {len(choices)}.")
+    if any(not 0 < len(text) <= MAX_CHOICE_CHARACTERS for text in choices):
+        raise InvalidParameterError("choices", f"have 1 to {MAX_CHOICE_CHARACTERS} characters each.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParameters:
     """How to continue a prompt. Every value is checked when it is made; a bad one raises `InvalidParameterError`.
 
     temperature      0 takes the most probable token (greedy); the default
+    choices          the text is one of these, as they stand behind the prompt (leading space included); () is any
     stop             end sequences, matched on decoded text wherever the token boundary falls
     seed             with it a sampled text is reproducible; without it one is drawn and reported
     n, best_of       completions returned, completions drawn (the n of highest mean log-probability are returned)
@@ -62,6 +74,7 @@ class GenerationParameters:
     best_of: int | None = None
     max_time: float | None = None
     stop: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     logprobs: int | None = None
     echo: bool = False
     ignore_eos: bool = False
@@ -82,6 +95,7 @@ class GenerationParameters:
         check_number("max_time", self.max_time, 0.0, 86_400.0, above=True)
         check_integer("logprobs", self.logprobs, 0, MAX_TOP_LOGPROBS)
         _check_stop(self.stop)
+        _check_choices(self.choices)
         check_switch("echo", self.echo)
         check_switch("ignore_eos", self.ignore_eos)
         if len(self.logit_bias) > MAX_LOGIT_BIAS:
@@ -89,6 +103,9 @@ class GenerationParameters:
         for token, bias in self.logit_bias:
             check_integer("logit_bias", token, 0, 2**31 - 1)
             check_number("logit_bias", bias, -100.0, 100.0)
+        for name in ("min_new_tokens", "ignore_eos"):
+            if self.choices and getattr(self, name):
+                raise InvalidParameterError(name, "can't be had with `choices`: a text ends where its choice does.")
         if self.num_drawn > 1 and self.temperature == 0.0:
             name = "n" if self.n > 1 else "best_of"
             raise InvalidParameterError(

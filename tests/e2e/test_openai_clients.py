@@ -43,6 +43,18 @@ def test_a_streamed_completion_joins_to_the_whole_one(client: openai.OpenAI) -> 
     assert chunks[-1].usage.prompt_tokens == whole.usage.prompt_tokens
 
 
+def test_a_guided_choice_is_what_comes_back_whole_streamed_and_in_a_chat(client: openai.OpenAI) -> None:
+    words = [" lait", " eau", " lait frais"]
+    asked: dict[str, Any] = {"model": "default", "max_tokens": 25, "temperature": 0}
+    guided = {"guided_choice": words}
+    choice = client.completions.create(prompt=PROMPT, **asked, extra_body=guided).choices[0]
+    assert (choice.text in words, choice.finish_reason) == (True, "stop")
+    chunks = client.completions.create(prompt=PROMPT, **asked, extra_body=guided, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == choice.text
+    chat = client.chat.completions.create(messages=CHAT, **asked, extra_body={"guided_choice": ["Red", "Green"]})
+    assert chat.choices[0].message.content in ("Red", "Green")
+
+
 def test_token_ids_continue_as_their_text_does(server: Server, client: openai.OpenAI) -> None:
     spans = httpx.post(f"{server.url}/tokenize", json={"inputs": PROMPT}).json()
     ids = [span["id"] for span in spans]

@@ -26,6 +26,7 @@ OUTSIDE: dict[str, list[Any]] = {
     "best_of": [0, -1, 65],
     "max_time": [0, -1, 86_401],
     "stop": [("",), ("a",) * 17, ("a" * 257,), ["a"], (1,)],
+    "choices": [("",), ("a",) * 257, ("a" * 4097,), ["a"], (1,)],
     "logprobs": [-1, 101],
 }
 WHOLE = ("max_new_tokens", "min_new_tokens", "top_k", "seed", "n", "best_of", "logprobs")
@@ -47,7 +48,7 @@ def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "1", [1]])
-@pytest.mark.parametrize("name", sorted(set(OUTSIDE) - {"logit_bias", "stop"}))
+@pytest.mark.parametrize("name", sorted(set(OUTSIDE) - {"logit_bias", "stop", "choices"}))
 def test_what_is_no_finite_number_is_refused(name: str, value: Any) -> None:
     with pytest.raises(InvalidParameterError) as caught:
         GenerationParameters(**{name: value})
@@ -64,6 +65,13 @@ def test_a_fraction_is_refused_where_a_count_is_meant(name: str) -> None:
 def test_a_switch_is_true_or_false(name: str) -> None:
     with pytest.raises(InvalidParameterError, match=name):
         GenerationParameters(**{name: "no"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("more", [{"min_new_tokens": 1}, {"ignore_eos": True}])
+def test_what_contradicts_choices_is_refused_beside_them(more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError, match="choices") as caught:
+        GenerationParameters(choices=("a", "b"), **more)
+    assert caught.value.parameter == next(iter(more))
 
 
 @pytest.mark.parametrize("more", [{"n": 2}, {"best_of": 2}])

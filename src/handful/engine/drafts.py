@@ -100,10 +100,14 @@ class Drafter:
 
     def propose(self, work: Work, num_rows: int, room: int) -> tuple[int, ...]:
         """At most `room` tokens to run behind a work's own, in a step of `num_rows` rows without them."""
-        request = work.request
-        if not self._free_rows or request.lease is None or not _draws(work):
+        request, goal = work.request, work.request.goal
+        if not isinstance(goal, Generate) or request.lease is None or not _draws(work):
             return ()
         room = min(room, request.tail_capacity - len(request.tail), LONGEST)
+        if goal.choices is not None:  # what must come is taken ahead by the engine, or is a draft that can't be wrong
+            return () if goal.forces_ahead else goal.choices.forced(request.output)[: max(room, 0)]
+        if not self._free_rows:
+            return ()
         if room <= 0:
             return ()
         length = self._acceptance(request.lease).worthwhile(num_rows, room, self._free_rows)
@@ -111,7 +115,8 @@ class Drafter:
 
     def note(self, work: Work, num_accepted: int) -> None:
         """How many of a work's guesses came true."""
-        if work.request.lease is not None:
+        goal = work.request.goal
+        if work.request.lease is not None and isinstance(goal, Generate) and goal.choices is None:
             self._acceptance(work.request.lease).note(len(work.draft), num_accepted)
 
     def forget(self, request_id: int) -> None:
@@ -151,5 +156,4 @@ class Drafter:
 
 def _draws(work: Work) -> bool:
     """Whether the work's last row is what its request's next token is drawn from."""
-    request = work.request
-    return isinstance(request.goal, Generate) and work.first + work.count == request.num_shared + len(request.tail)
+    return work.first + work.count == work.request.num_shared + len(work.request.tail)

@@ -41,6 +41,7 @@ class Stats:
     num_generated_tokens: int = 0
     num_drafted_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_forced_tokens: int = 0
     num_failed_steps_in_a_row: int = 0
 
 
@@ -139,10 +140,20 @@ class Engine:
         return [Warmed(request) for request in warmed]
 
     def _extend(self, request: Request, sampled: Sampled) -> list[Event]:
-        """Append a drawn token; the completion ends with it, or it is what the next step runs."""
+        """Append a drawn token and those that must follow it; the completion ends, or they are what comes next."""
         goal = request.goal
         if not isinstance(goal, Generate):
             raise TypeError("only a Generate request draws tokens")
+        events = self._append(request, goal, sampled)
+        if goal.choices is not None and goal.forces_ahead and not isinstance(events[-1], End):
+            for token in goal.choices.forced(request.output):
+                events += self._append(request, goal, Sampled(token))
+                self.stats.num_forced_tokens += 1
+                if isinstance(events[-1], End):
+                    break
+        return events
+
+    def _append(self, request: Request, goal: Generate, sampled: Sampled) -> list[Event]:
         if goal.parameters.max_new_tokens == 0:  # only the prompt was to be read
             return [_completed(request, goal, "length")]
         request.output.append(sampled.token)
@@ -154,6 +165,8 @@ class Engine:
             return [drawn, _completed(request, goal, "eos_token")]
         if goal.text.stop:
             return [drawn, _completed(request, goal, "stop_sequence")]
+        if goal.choices is not None and goal.choices.is_over(request.output):
+            return [drawn, _completed(request, goal, "eos_token")]
         if len(request.output) >= goal.parameters.max_new_tokens:
             return [drawn, _completed(request, goal, "length")]
         request.tail.append(sampled.token)

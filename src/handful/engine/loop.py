@@ -38,7 +38,8 @@ class LoopStats:
 
     Token slots are those of the KV memory: free, kept for reuse, or held by what runs and is pinned. Prompt tokens
     are counted when their request ends; cached ones are those that were not computed again. Drafted tokens were run
-    before they were known; accepted ones turned out right, and each saved its request a step.
+    before they were known; accepted ones turned out right, and each saved its request a step. Forced ones
+    needed no answer of the model, since no other could come (choices.py).
     """
 
     num_waiting: int
@@ -54,6 +55,7 @@ class LoopStats:
     num_generated_tokens: int
     num_drafted_tokens: int
     num_accepted_tokens: int
+    num_forced_tokens: int
     num_held_slots: int
     seconds_since_step: float
     is_alive: bool
@@ -159,6 +161,7 @@ class EngineLoop:
             num_generated_tokens=stats.num_generated_tokens,
             num_drafted_tokens=stats.num_drafted_tokens,
             num_accepted_tokens=stats.num_accepted_tokens,
+            num_forced_tokens=stats.num_forced_tokens,
             num_held_slots=scheduler.num_held_slots,
             seconds_since_step=idle,
             is_alive=is_alive,

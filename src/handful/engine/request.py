@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from handful.engine.choices import Choices
 from handful.engine.labels import LabelTrie
 from handful.engine.segments import PUBLIC, Lease, Salt
 from handful.types import GenerationParameters
@@ -24,11 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Continue the prompt. `text` turns tokens into text and watches for end sequences."""
+    """Continue the prompt. `text` turns tokens into text and watches for end sequences.
+
+    With `choices` the text is one of these (the `choices` of the parameters as tokens).
+    """
 
     parameters: GenerationParameters
     seed: int
     text: "TextState"
+    choices: Choices | None = None
+
+    @property
+    def forces_ahead(self) -> bool:
+        """Whether tokens that must come are taken without a row of their own: nobody asks how probable they were."""
+        return self.choices is not None and self.parameters.logprobs is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Reported log-probabilities are those of the model (log-softmax of the logits as they come, after no penalty and at
 temperature 1), so that they mean the same in every surface and under every sampling parameter. The order of the
-steps: logit bias, repetition penalty, presence and frequency penalties, minimum length, temperature, top-k, typical-p,
-top-p.
+steps: logit bias, repetition penalty, presence and frequency penalties, minimum length, choices, temperature, top-k,
+typical-p, top-p.
 """
 
 from collections import Counter
@@ -48,9 +48,11 @@ class Sampler:
         for row, (request, goal) in enumerate(zip(requests, goals, strict=True)):
             if _is_shaped(goal.parameters, len(request.output)):
                 self._shape(logits[row], request, goal.parameters)
+            if goal.choices is not None:
+                _keep_only(logits[row], goal.choices.allowed(request.output, self._eos))
         tokens = _largest(logits)
         for row, (request, goal) in enumerate(zip(requests, goals, strict=True)):
-            if goal.parameters.temperature > 0.0:
+            if goal.parameters.temperature > 0.0 and not _is_forced(request, goal):
                 tokens[row] = self._draw(logits[row], request.id, goal)
         return [describe(tokens[row], logprobs.get(row)) for row in range(len(requests))]
 
@@ -101,6 +103,18 @@ def _is_shaped(parameters: GenerationParameters, num_output_tokens: int) -> bool
         or parameters.frequency_penalty
         or num_output_tokens < parameters.min_new_tokens
     )
+
+
+def _keep_only(row: Tensor, allowed: list[int]) -> None:
+    """Make every token but these impossible, in place."""
+    kept = row[allowed]
+    row.fill_(NEVER)
+    row[allowed] = kept
+
+
+def _is_forced(request: "Request", goal: "Generate") -> bool:
+    """Whether only one token may come: no random number is spent on it, so that its neighbours' don't change."""
+    return goal.choices is not None and bool(goal.choices.forced(request.output))
 
 
 def _keep_top(row: Tensor, mass: float) -> Tensor:

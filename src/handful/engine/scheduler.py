@@ -14,7 +14,7 @@ import numpy as np
 
 from handful.engine.drafts import Drafter
 from handful.engine.fair_queue import FairQueue
-from handful.engine.request import Request, Work
+from handful.engine.request import Generate, Request, Work
 from handful.engine.segments import PUBLIC, Lease, Salt, Segment, SegmentCache
 from handful.errors import BusyError, PromptTooLongError
 
@@ -94,10 +94,8 @@ class Scheduler:
         works: list[Work] = []
         prefills = []
         for request in self.running:
-            if request.is_shared_complete and len(request.tail) - request.num_tail_computed == 1:
-                if budget:
-                    works.append(Work(request, request.num_shared + request.num_tail_computed, 1))
-                    budget -= 1
+            if request.is_shared_complete and isinstance(request.goal, Generate):
+                budget = self._give(request, budget, works)
             else:
                 prefills.append(request)
         for request in prefills:

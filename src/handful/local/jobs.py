@@ -20,6 +20,7 @@ from handful.engine.request import Generate, Goal, Request
 from handful.engine.sampler import Sampled
 from handful.engine.stopping import TextState
 from handful.errors import EngineError
+from handful.local.choices import choices_of
 from handful.model.tokenizer import Tokenizer
 from handful.types import Alternative, Completion, Generation, GenerationParameters, StreamEvent, Token
 
@@ -144,6 +145,7 @@ class GenerationJob(Job[Generation]):
         self._prompt = prompt
         self._parameters = parameters
         self._tokenizer = tokenizer
+        self._choices = choices_of(parameters, tokenizer)
         self._prompt_read: tuple[Sampled, ...] = ()
         self._drafts: dict[int, _Draft] = {}
         self.on_stream: Callable[[StreamEvent], None] | None = None
@@ -157,7 +159,7 @@ class GenerationJob(Job[Generation]):
             parameters = replace(parameters, echo=False)
         seed = (_drawn_seed(parameters) if parameters.seed is None else parameters.seed + i) % 2**63
         text = TextState(self._tokenizer.decode_continuation, parameters.stop)
-        request = make_request(self._prompt, Generate(parameters, seed, text), timeout_s)
+        request = make_request(self._prompt, Generate(parameters, seed, text, self._choices), timeout_s)
         self._drafts[request.id] = _Draft(seed)
         return request
 

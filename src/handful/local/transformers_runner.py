@@ -121,11 +121,11 @@ class TransformersRunner:
         return rows[:0] if isinstance(request.goal, Warm) else rows
 
     def _decode(self, request: Request) -> Tensor:
-        """The newest token, or everything again where the model keeps no cache."""
+        """The newest tokens, or everything again where the model keeps no cache."""
         held = self.caches.running[request.id]
         if held.past is None:
             return self._forward([*request.prompt[:-1], *request.tail], Held(None, 0), 1)[0]
-        rows, self.caches.running[request.id] = self._forward(request.tail[-1:], held, 1)
+        rows, self.caches.running[request.id] = self._forward(request.tail[request.num_tail_computed :], held, 1)
         return rows
 
     def _score(self, request: Request, goal: ScoreLabels) -> Tensor:

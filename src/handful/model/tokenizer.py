@@ -89,7 +89,12 @@ class Tokenizer:
         both_ids = self.encode(kept + moved)
         if both_ids[: len(prompt_ids)] == prompt_ids:
             return prompt_ids, both_ids[len(prompt_ids) :]
-        return prompt_ids, self._inner.encode(moved, add_special_tokens=False).ids
+        return prompt_ids, self.encode_behind(moved)
+
+    def encode_behind(self, text: str) -> list[int]:
+        """Ids of a text that stands behind others, whose tokens stay as they are. Raises InvalidInputError."""
+        ids: list[int] = self._inner.encode(checked_text(text), add_special_tokens=False).ids
+        return ids
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of a whole sequence. Bytes that aren't UTF-8 (half a character) become U+FFFD."""

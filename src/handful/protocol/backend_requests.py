@@ -48,6 +48,7 @@ class BackendParameters(BaseModel):
     best_of: int | None = Field(default=None, description="Completions to draw; the most probable are returned.")
     max_time: float | None = Field(default=None, description="Seconds after which the text so far is returned.")
     stop: Texts = Field(default=[], description="End sequences; the one that ended a text is told beside it.")
+    choices: Texts = Field(default=[], description="The text is one of these, its leading space included.")
     logprobs: int | None = Field(default=None, description="Log-probabilities, and those of so many best alternatives.")
     echo: bool = Field(default=False, description="Also return the prompt's tokens.")
     ignore_eos: bool = Field(default=False, description="Go on behind the model's own end of text.")
@@ -56,6 +57,7 @@ class BackendParameters(BaseModel):
         """The same as the model takes it. Raises InvalidParameterError."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
         fields |= {"logit_bias": tuple(tuple(pair) for pair in self.logit_bias), "stop": as_tuple(self.stop)}
+        fields["choices"] = as_tuple(self.choices)
         return GenerationParameters(**fields)
 
 

@@ -21,6 +21,7 @@ from handful.types import GenerationParameters, Prompt
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 MAX_TOKEN_ID = 2**31 - 1
 _GREEDY = 0.0
+_RENAMED = {"choices": "guided_choice"}
 
 
 def _is_ids(value: object) -> bool:
@@ -80,6 +81,7 @@ class SamplingFields(BaseModel):
     top_p: float | None = Field(default=None, description="Sample among the fewest tokens of this total probability.")
     n: int = Field(default=1, description="Texts to return for each prompt; above 1 only sampled.")
     stop: Texts | None = Field(default=None, description="End sequences. The one that ended the text is not in it.")
+    guided_choice: Texts | None = Field(default=None, description="The text is one of these, leading space included.")
     seed: int | None = Field(default=None, description="Makes a sampled text reproducible.")
     presence_penalty: float = Field(default=0.0, description="-2 to 2, once for each token generated before.")
     frequency_penalty: float = Field(default=0.0, description="-2 to 2, for each time a token was generated before.")
@@ -127,6 +129,7 @@ def sampling_parameters(wire: SamplingFields, **given: Any) -> GenerationParamet
         seed=wire.seed,
         n=wire.n,
         stop=as_tuple(wire.stop),
+        choices=as_tuple(wire.guided_choice),
         **given,
     )
     return replace(parameters, temperature=_GREEDY) if wire.do_sample is False else parameters
@@ -140,5 +143,5 @@ def _token_id(text: str) -> int:
 
 def renamed(error: InvalidParameterError, names: Mapping[str, str]) -> InvalidParameterError:
     """The same error under the name that the client used."""
-    name = names.get(error.parameter, error.parameter)
+    name = (_RENAMED | dict(names)).get(error.parameter, error.parameter)
     return InvalidParameterError(name, error.problem, fix=error.fix)

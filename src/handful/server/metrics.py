@@ -50,6 +50,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[EngineStats], float]], ...] = (
     ("handful_generated_tokens", "Tokens generated.", lambda s: s.num_generated_tokens),
     ("handful_drafted_tokens", "Tokens guessed from the prompt and run ahead.", lambda s: s.num_drafted_tokens),
     ("handful_accepted_tokens", "Of these, right: a step saved for each.", lambda s: s.num_accepted_tokens),
+    ("handful_forced_tokens", "Tokens of choices that had to come, asked of no model.", lambda s: s.num_forced_tokens),
     ("handful_engine_steps", "Steps of the engines.", lambda s: s.num_steps),
     (
         "handful_engine_requests_finished",

@@ -50,6 +50,7 @@ class NlpStats:
     num_generated_tokens: int = 0
     num_drafted_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_forced_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

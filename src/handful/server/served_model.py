@@ -84,6 +84,11 @@ class EngineStats(Protocol):
         """Of these, those that turned out right."""
         ...
 
+    @property
+    def num_forced_tokens(self) -> int:
+        """Generated tokens beside which no other could come."""
+        ...
+
 
 class ServedModel(Protocol):
     """A model in this process, as `handful.local.load` gives it."""

@@ -25,6 +25,7 @@ _OPENAI_CODES = {
     "rate_limited": "rate_limit_exceeded",
     "unauthorized": "invalid_api_key",
 }
+_OPENAI_NAMES = {"choices": "guided_choice"}
 _UNTYPED = frozenset({"unauthorized", "forbidden", "rate_limited"})
 _TGI_STATUS = {(400, wire.VALIDATION): 422, (500, wire.GENERATION): 424}
 
@@ -84,7 +85,9 @@ def _openai_error(failure: Failure, status: int) -> dict[str, Any]:
     kind = "server_error" if status >= 500 else _OPENAI_TYPES.get(status, "invalid_request_error")
     found = _FIELD.match(failure.message)
     param = failure.fields.get("parameter", found[1] if found else None)
-    return {"message": failure.message, "type": kind, "code": _code(failure), "param": param}
+    name = _OPENAI_NAMES.get(str(param), param)  # what the model said of a parameter under its own name
+    message = failure.message if name == param else failure.message.replace(f"`{param}`", f"`{name}`")
+    return {"message": message, "type": kind, "code": _code(failure), "param": name}
 
 
 def _code(failure: Failure) -> str | None:

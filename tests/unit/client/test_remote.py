@@ -72,6 +72,7 @@ ASKED = [
     replace(GREEDY, logprobs=3, echo=True),
     replace(GREEDY, max_new_tokens=0, echo=True, logprobs=0),
     replace(GREEDY, logit_bias=((7, 100.0),), min_new_tokens=3, ignore_eos=True),
+    replace(GREEDY, choices=(" positive", " negative")),
 ]
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,17 @@ def test_a_pinned_prefix_is_read_from_the_cache(phi: LocalModel) -> None:
     phi.unpin(PROMPT)
     phi.unpin("Text: ")
     assert phi.generate([PROMPT + " the film"], parameters)[0].num_cached_tokens == 0
+
+
+def test_a_text_is_the_most_probable_token_of_the_choices_and_what_must_follow(model: LocalModel) -> None:
+    labels = (" positive and more", " negative and more", " positive and less")
+    parameters = GenerationParameters(max_new_tokens=40, choices=labels)
+    (completion,) = model.generate([PROMPT], parameters)[0].completions
+    (told,) = model.generate([PROMPT], replace(parameters, logprobs=0))[0].completions
+    assert completion.text in labels
+    assert [token.id for token in completion.tokens] == [token.id for token in told.tokens]
+    (score,) = model.score([PROMPT], [completion.text])
+    assert told.cumulative_logprob == pytest.approx(score.logprobs[0], abs=1e-3)
 
 
 def test_a_stop_sequence_ends_the_text(phi: LocalModel) -> None:

@@ -73,6 +73,7 @@ def test_every_field_reaches_the_model() -> None:
         n=2,
         best_of=3,
         stop=["x", "y"],
+        guided_choice=[" yes", " no"],
         seed=5,
         presence_penalty=0.5,
         frequency_penalty=-0.5,
@@ -85,7 +86,7 @@ def test_every_field_reaches_the_model() -> None:
     assert (parameters.typical_p, parameters.n, parameters.best_of, parameters.stop) == (0.8, 2, 3, ("x", "y"))
     assert (parameters.seed, parameters.presence_penalty, parameters.frequency_penalty) == (5, 0.5, -0.5)
     assert (parameters.repetition_penalty, parameters.logit_bias) == (1.2, ((12, -100), (13, 1.5)))
-    assert (parameters.logprobs, parameters.echo) == (2, True)
+    assert (parameters.logprobs, parameters.echo, parameters.choices) == (2, True, (" yes", " no"))
 
 
 def test_do_sample_false_is_greedy_whatever_else_is_said() -> None:
@@ -123,6 +124,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(name: str) -> None:
         ({"logit_bias": {"5": 101}}, "logit_bias"),
         ({"logit_bias": {"-5": 1}}, "logit_bias"),
         ({"stop": [""]}, "stop"),
+        ({"guided_choice": [""]}, "guided_choice"),
     ],
 )
 def test_a_bad_value_is_told_under_the_clients_name(fields: dict[str, Any], name: str) -> None:

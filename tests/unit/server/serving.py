@@ -62,6 +62,7 @@ class FakeStats:
     num_generated_tokens: int = 0
     num_drafted_tokens: int = 0
     num_accepted_tokens: int = 0
+    num_forced_tokens: int = 0
 
 
 @dataclass(eq=False)

@@ -75,6 +75,7 @@ def test_an_unexpected_fault_is_counted_as_500() -> None:
         ("handful_generated_tokens_total", 14),
         ("handful_drafted_tokens_total", 12),
         ("handful_accepted_tokens_total", 8),
+        ("handful_forced_tokens_total", 10),
     ],
 )
 def test_an_engines_figures_are_summed_over_the_models(name: str, value: float) -> None:
@@ -82,7 +83,7 @@ def test_an_engines_figures_are_summed_over_the_models(name: str, value: float) 
     stats = model.statistics
     stats.num_waiting, stats.num_running, stats.num_held_slots, stats.num_free_slots = 3, 2, 250, 600
     stats.num_prompt_tokens, stats.num_cached_tokens, stats.num_generated_tokens = 10, 9, 7
-    stats.num_drafted_tokens, stats.num_accepted_tokens = 6, 4
+    stats.num_drafted_tokens, stats.num_accepted_tokens, stats.num_forced_tokens = 6, 4, 5
     assert figures(scrape(model))[name, frozenset()] == value
 
 

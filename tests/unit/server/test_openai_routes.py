@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from handful.errors import EngineError, PromptTooLongError
+from handful.errors import EngineError, InvalidParameterError, PromptTooLongError
 from handful.protocol.sse import EventParser
 from handful.server.limits import Limits
 from handful.types import ChatTemplate
@@ -159,6 +159,13 @@ def test_an_error_has_openais_shape(
     assert set(error) == {"message", "type", "code", "param"}
     assert says.items() <= error.items()
     assert "secret" not in response.text
+
+
+def test_what_a_model_says_of_a_parameter_has_the_clients_name() -> None:
+    error = InvalidParameterError("choices", "hold 'x', which this model's tokens don't spell.")
+    told = complete(model=FakeModel(error=error), guided_choice=["x"]).json()["error"]
+    assert told["param"] == "guided_choice"
+    assert told["message"].startswith("`guided_choice` hold")
 
 
 def test_what_is_no_json_has_openais_shape_too() -> None:
