@@ -10,10 +10,11 @@ from handful.engine.arena import Arena
 from handful.engine.engine import Engine
 from handful.engine.events import Completed, Event, Failed, PromptRead, Scored, TokenDrawn
 from handful.engine.labels import LabelTrie
+from handful.engine.naive_cache import NaiveCache
 from handful.engine.request import Generate, Request, ScoreLabels
 from handful.engine.runner import Runner
 from handful.engine.scheduler import Limits, Scheduler
-from handful.engine.segments import NaiveCache, SegmentTree
+from handful.engine.segment_tree import SegmentTree
 from handful.engine.stopping import TextState
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from handful.engine.arena import Arena
-from handful.engine.segments import PUBLIC, Lease, NaiveCache, Salt, SegmentTree
+from handful.engine.naive_cache import NaiveCache
+from handful.engine.segment_tree import SegmentTree
+from handful.engine.segments import PUBLIC, Lease, Salt
 
 TOKENS = st.lists(st.integers(0, 2), min_size=0, max_size=12)
 SALTS: st.SearchStrategy[Salt] = st.sampled_from([PUBLIC, "", "ada", "grace"])

@@ -1,6 +1,6 @@
 """The engine: every step is schedule -> run -> apply -> collect, for prefill, decode, score and embed alike.
 
-    schedule   which request runs how many tokens          scheduler.py, segments.py (no tensors)
+    schedule   which request runs how many tokens          scheduler.py, segment_tree.py (no tensors)
     run        those tokens through the decoder            batch.py, runner.py
     apply      what was wanted becomes tokens and scores   readout.py, sampler.py
     collect    what ended leaves, and everybody is told    events.py

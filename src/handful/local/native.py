@@ -5,7 +5,7 @@ from handful.engine.arena import Arena
 from handful.engine.engine import Engine
 from handful.engine.runner import Runner
 from handful.engine.scheduler import Limits, Scheduler
-from handful.engine.segments import SegmentTree
+from handful.engine.segment_tree import SegmentTree
 from handful.local.model import LocalModel
 from handful.model.load import LoadedModel
 

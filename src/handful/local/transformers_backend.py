@@ -14,7 +14,7 @@ import torch
 from handful.config import Settings
 from handful.engine.arena import Arena
 from handful.engine.engine import Engine
-from handful.engine.segments import SegmentTree
+from handful.engine.segment_tree import SegmentTree
 from handful.local.model import LocalModel
 from handful.local.native import limits_of
 from handful.local.transformers_runner import OneByOne, TransformersRunner

@@ -5,7 +5,7 @@ import pytest
 from handful.engine.arena import Arena
 from handful.engine.drafts import LONGEST, TRY_EVERY, Acceptance, Drafter
 from handful.engine.request import Embed, Generate, Goal, Request, Work
-from handful.engine.segments import SegmentTree
+from handful.engine.segment_tree import SegmentTree
 from handful.engine.stopping import TextState
 from handful.types import GenerationParameters
 

@@ -5,7 +5,7 @@ import pytest
 from handful.engine.arena import Arena
 from handful.engine.request import Embed, Generate, Goal, Request, Warm, Work
 from handful.engine.scheduler import Limits, Scheduler
-from handful.engine.segments import SegmentTree
+from handful.engine.segment_tree import SegmentTree
 from handful.engine.stopping import TextState
 from handful.errors import BusyError, PromptTooLongError
 from handful.types import GenerationParameters
