@@ -47,6 +47,12 @@ EncoderOption = Annotated[
     str | None,
     typer.Option("--encoder", help="Read an encoder's vectors instead, such as default-embeddings: no model is asked."),
 ]
+EncoderStepsOption = Annotated[
+    int,
+    typer.Option(
+        "--encoder-steps", min=0, max=100_000, help="Tune the encoder on the labelled texts for so many steps, say 40."
+    ),
+]
 EvenlyOption = Annotated[
     bool,
     typer.Option("--evenly", help="The labels are about equally frequent in the texts: correct the prompt by that."),
@@ -89,6 +95,7 @@ def distill(
     head: HeadOption = "logistic",
     behind: BehindOption = None,
     encoder: EncoderOption = None,
+    encoder_steps: EncoderStepsOption = 0,
     evenly: EvenlyOption = False,
     model: ModelOption = None,
     token: TokenOption = None,
@@ -115,6 +122,8 @@ def distill(
 
     if encoder is not None and behind is not None:
         raise InvalidParameterError("--behind", "is for hidden states, not for an encoder.", fix="Leave one out.")
+    if encoder_steps and encoder is None:
+        raise InvalidParameterError("--encoder-steps", "needs --encoder.", fix="Add --encoder default-embeddings.")
     asked = DistillOptions(
         unlabelled=unlabelled,
         labelled=labelled,
@@ -131,7 +140,10 @@ def distill(
         json=json,
         quiet=quiet,
     )
-    distill_task(task, asked, DistilSettings(confidence=confidence, head=head, behind=behind or "query", evenly=evenly))
+    settings = DistilSettings(
+        confidence=confidence, head=head, behind=behind or "query", evenly=evenly, encoder_steps=encoder_steps
+    )
+    distill_task(task, asked, settings)
 
 
 def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") -> None:
@@ -140,6 +152,7 @@ def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") 
     from handful.errors import TaskError
     from handful.learn.distil import distil
     from handful.learn.distil_report import report_on
+    from handful.learn.progress import show_steps
     from handful.task.task import Task
 
     task = Task.load(path)
@@ -156,7 +169,9 @@ def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") 
         stack.callback(backend.close)
         _label(task, backend, asked, folder, (rows, stream))
         labelled, num_errors = read_labelled(folder / LABELS_FILE, task)
-        distilled = distil(task, backend, labelled, settings, _encoder(asked))
+        is_watched = bool(settings.encoder_steps) and not asked.quiet and sys.stderr.isatty()
+        advance = stack.enter_context(show_steps("tuning the encoder", is_wanted=is_watched))
+        distilled = distil(task, backend, labelled, settings, _encoder(asked), advance)
         report = report_on(distilled, len(labelled.inputs), num_errors, truth)
         _save(task, folder, distilled)
     _tell(task, folder, asked, report)

@@ -18,18 +18,21 @@ from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.learn.calibrate import mean_bias
 from handful.learn.crossfit import Reading, balanced_prompts, read_examples
+from handful.learn.encodings import Encodings
 from handful.learn.ensemble import EnsemblePredictor, Member
 from handful.learn.evidence import Judged, Verdict, choose, judge
-from handful.learn.ngrams import Encoder, vectors_of
+from handful.learn.ngrams import Encoder
 from handful.learn.ordering import some_orders
 from handful.learn.probability import Classes, Vector
 from handful.learn.reading import Reader
 from handful.learn.recipe import CALIBRATED, LOGISTIC_AND_SCORE, PLAIN, RECIPES, Read, Recipe, fit_recipe
 from handful.learn.representation import classes_of
+from handful.learn.tuned import Progress
 from handful.task.calibration import label_bias, probes
 from handful.task.inputs import Input, values_of
 from handful.task.problem import join_words
 from handful.task.task import Example, Task
+from handful.types import EncoderTuning
 
 # From how many examples of each class behind every prompt a head on the hidden states is worth fitting.
 _FEWEST_READ = 4
@@ -48,6 +51,9 @@ class AutoSettings:
     num_prompts  most prompts that are averaged; a query costs one or two passes through the model for each
     recipes      what to choose from; plain scoring is always judged beside them
     encoder      what the recipes with an encoder read; they are left out without one
+    tuning       tune the encoder with the examples: once with all of them, and for the evidence without those that are
+                 held out
+    advance      is told the steps of tuning that are done, and of how many
     synonyms     label -> further words that mean it (see `Reader`)
     """
 
@@ -55,6 +61,8 @@ class AutoSettings:
     num_prompts: int = 2
     recipes: tuple[Recipe, ...] = RECIPES
     encoder: Encoder | None = None
+    tuning: EncoderTuning | None = None
+    advance: Progress | None = None
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seed: int = 0
 
@@ -67,6 +75,8 @@ class AutoSettings:
             raise InvalidParameterError("recipes", "is empty.", fix="Leave it out to choose from all.")
         if self.encoder is None and all(recipe.encoder_kind is not None for recipe in self.recipes):
             raise InvalidParameterError("encoder", "is needed by what was chosen.", fix="Give an encoder.")
+        if self.tuning is not None and self.encoder is None:
+            raise InvalidParameterError("encoder", "is needed where one is to be tuned.", fix="Give an encoder.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +173,14 @@ class _Auto:
         self.recipes = tuple(recipe for recipe in offered if has_enough or not recipe.has_head)
         if not self.recipes:
             raise self._too_few()
+        self.encoder = settings.encoder
+        self.encodings: Encodings | None = None
+        if self.encoder is not None and any(recipe.encoder_kind is not None for recipe in self.recipes):
+            self.encodings = Encodings(
+                self.task, self.inputs, self.classes, self.encoder, settings.tuning, settings.advance
+            )
+        elif settings.tuning is not None:
+            raise self._too_few("Tuning an encoder")
 
     @property
     def shows_all(self) -> bool:
@@ -199,11 +217,13 @@ class _Auto:
         offered = self.recipes if PLAIN in self.recipes else (PLAIN, *self.recipes)
         if not readings:
             return [Judged(recipe, np.zeros(0), np.zeros(0)) for recipe in offered]
-        return judge(readings, offered, self.classes, self.settings.seed)
+        encodings = self.encodings
+        without = None if encodings is None or self.settings.tuning is None else encodings.without
+        return judge(readings, offered, self.classes, self.settings.seed, without)
 
-    def _too_few(self) -> InvalidInputError:
+    def _too_few(self, what: str = "A head") -> InvalidInputError:
         needed = -(-self.num_shown // len(self.task.labels)) + _FEWEST_READ
-        problem = f"A head needs {needed} examples of every label ({_FEWEST_READ} that its prompt doesn't show)"
+        problem = f"{what} needs {needed} examples of every label ({_FEWEST_READ} that its prompt doesn't show)"
         fix = "Give more examples, lower `num_shown`, or use the recipe `calibrated`."
         return InvalidInputError(f"{problem}; the rarest has {self.fewest}.", fix=fix)
 
@@ -211,8 +231,8 @@ class _Auto:
         with_states = any(recipe.kind is not None for recipe in self.recipes)
         readers = [self._reader(shown) for shown in prompts]
         encoded = None
-        if self.settings.encoder is not None and any(recipe.encoder_kind is not None for recipe in self.recipes):
-            encoded = vectors_of(self.settings.encoder, self.task, self.inputs)
+        if self.encodings is not None:
+            self.encoder, encoded = self.encodings.fitted()
         return [
             read_examples(reader, self.inputs, shown, self._bias(reader), with_states=with_states, encoded=encoded)
             for reader, shown in zip(readers, prompts, strict=True)
@@ -238,7 +258,7 @@ class _Auto:
         self, readings: Sequence[Reading], kept: Judged, reason: str, judged: Sequence[Judged], num_shown: int
     ) -> tuple[EnsemblePredictor, Choice]:
         members = [_member(reading, kept.recipe, self.classes) for reading in readings]
-        predictor = EnsemblePredictor(tuple(members), kept.sharpness, self.settings.encoder)
+        predictor = EnsemblePredictor(tuple(members), kept.sharpness, self.encoder)
         return predictor, Choice(
             recipe=kept.recipe.name,
             reason=reason,

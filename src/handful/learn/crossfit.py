@@ -5,8 +5,8 @@ much. Every prompt shows a few examples and is read on all the others; over seve
 ways. What is predicted of an example comes only from prompts that don't show it and heads that weren't fitted to it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from handful.learn.recipe import Fitted, Heads, Read, Recipe, fit_recipe
 from handful.task.inputs import Input
 
 _NUM_FOLDS = 5
+NUM_TUNED_FOLDS = 3  # where each fold has an encoder to tune
+
+# A mask of held-out rows -> an encoder's vectors `[n, dim]` of all rows, by one that learned nothing from those.
+EncodeWithout = Callable[[Mask], Matrix]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,21 @@ def read_examples(
 
 
 def held_out(
-    readings: Sequence[Reading], recipes: Sequence[Recipe], classes: Classes, seed: int
+    readings: Sequence[Reading],
+    recipes: Sequence[Recipe],
+    classes: Classes,
+    seed: int,
+    encode_without: EncodeWithout | None = None,
 ) -> list[tuple[Matrix, Mask]]:
     """What each recipe would say of each example had it not been given: log-probabilities `[n, labels]`, and a mask of
-    the rows that some prompt doesn't show (the others are zeros)."""
+    the rows that some prompt doesn't show (the others are zeros).
+
+    `encode_without` is for an encoder that learns from the examples: its vectors differ from fold to fold.
+    """
     totals = [np.zeros((len(classes), len(readings[0].bias))) for _ in recipes]
     counts = [np.zeros(len(classes), dtype=np.int64) for _ in recipes]
-    for held in stratified_folds(classes, _NUM_FOLDS, seed):
-        for reading in readings:
+    for held in stratified_folds(classes, _NUM_FOLDS if encode_without is None else NUM_TUNED_FOLDS, seed):
+        for reading in readings if encode_without is None else _encoded_anew(readings, encode_without(held)):
             rows = held & ~reading.shown
             if not rows.any():
                 continue
@@ -99,6 +110,10 @@ def held_out(
                     total[rows] += fitted.log_probabilities(reading.read.rows(rows))
                     count[rows] += 1
     return [_mean(total, count) for total, count in zip(totals, counts, strict=True)]
+
+
+def _encoded_anew(readings: Sequence[Reading], encoded: Matrix) -> list[Reading]:
+    return [replace(reading, read=replace(reading.read, encoded=encoded)) for reading in readings]
 
 
 def _mean(total: Matrix, count: Classes) -> tuple[Matrix, Mask]:

@@ -75,20 +75,30 @@ def load_classifier(folder: Path, name: str, load_encoder: LoadEncoder) -> Serve
     Raises NotFoundError, InvalidInputError, and what `load_encoder` raises.
     """
     content, _ = contents_of(folder, FORMAT, encoded.FORMAT)
-    return _on_encoder(folder, name, load_encoder) if content["format"] == encoded.FORMAT else _on_model(folder, name)
+    made = _on_encoder if content["format"] == encoded.FORMAT else _on_model
+    return made(folder, name, load_encoder)
 
 
-def _on_model(folder: Path, name: str) -> ServedClassifier:
+def _on_model(folder: Path, name: str, load_encoder: LoadEncoder) -> ServedClassifier:
     stored = read(folder)
+    if stored.needs_encoder and not stored.encoder_name:
+        problem = f"The classifier in {folder} reads an encoder without a name, so none can be loaded for it."
+        raise InvalidInputError(problem, fix="Fit it with an encoder of `load_encoder`.")
+    encoder = load_encoder(stored.encoder_name) if stored.needs_encoder else None
     try:
         wanted, choice = stored.content["model"], stored.content["choice"]
-        saved = stored.bind(cast(Backend, _NotLoaded(_info_of(wanted))))
+        saved = stored.bind(cast(Backend, _NotLoaded(_info_of(wanted))), encoder)
         task = saved.predictor.members[0].reader.task.replace(name=name, model=wanted["name"])
         _ = choice["recipe"], choice["expected"]
     except (KeyError, TypeError, IndexError) as error:
         raise InvalidInputError(f"The classifier in {folder} is damaged: {error!r}") from None
     classes = tuple(str(one) for one in saved.classes.tolist())
-    return ServedClassifier(task, classes, lambda backend: stored.bind(backend).predictor, choice)
+
+    def bind(backend: Backend) -> Predictor:
+        stored.check_model(backend)
+        return saved.predictor.on(backend)
+
+    return ServedClassifier(task, classes, bind, choice)
 
 
 def _on_encoder(folder: Path, name: str, load_encoder: LoadEncoder) -> ServedClassifier:
