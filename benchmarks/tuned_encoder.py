@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import LOADERS, draw, read_records
 from numpy.typing import NDArray
 
+from accuracy import LOADERS, draw, read_records
 from handful.learn.logistic import Logistic
 from handful.local.encoder import load_encoder
 from handful.pipelines.encoder import Encoder
