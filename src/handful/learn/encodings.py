@@ -32,20 +32,27 @@ class Encodings:
     tuning: EncoderTuning | None = None
     advance: Progress | None = None
     _num_done: int = 0
+    _vectors: Matrix | None = None
 
     def fitted(self) -> tuple[Encoder, Matrix]:
         """The encoder, tuned with all examples where it is to be, and its vectors `[n, dim]`."""
-        encoder = self.encoder if self.tuning is None else self._tuned(np.ones(len(self.classes), dtype=np.bool_))
+        if self.tuning is None:
+            return self.encoder, self._untuned()
+        encoder = self._tuned(self.tuning, np.ones(len(self.classes), dtype=np.bool_))
         return encoder, vectors_of(encoder, self.task, self.inputs)
 
     def without(self, held: Mask) -> Matrix:
-        """The vectors `[n, dim]` of all rows by an encoder that is tuned with all but the rows `held`."""
-        return vectors_of(self._tuned(~held), self.task, self.inputs)
+        """The vectors `[n, dim]` of all rows by the encoder, tuned with all but the rows `held` where it is tuned."""
+        if self.tuning is None:
+            return self._untuned()
+        return vectors_of(self._tuned(self.tuning, ~held), self.task, self.inputs)
 
-    def _tuned(self, rows: Mask) -> Encoder:
-        settings = self.tuning
-        if settings is None:
-            return self.encoder
+    def _untuned(self) -> Matrix:
+        if self._vectors is None:
+            self._vectors = vectors_of(self.encoder, self.task, self.inputs)
+        return self._vectors
+
+    def _tuned(self, settings: EncoderTuning, rows: Mask) -> Encoder:
         known = [given for given, is_known in zip(self.inputs, rows, strict=True) if is_known]
         labelled = (known, self.classes[rows])
         tuned = tune(self.encoder, self.task, labelled, settings, self._count(settings.num_steps))

@@ -34,6 +34,7 @@ from handful.task.task import Example, Task
 from handful.types import EncoderTuning
 
 _NUM_PROMPTS = 2
+_NUM_DEALS = 4
 ALL_RECIPES = (*RECIPES, *ENCODER_RECIPES)
 _SHARED = ("model", "encoder")
 _MOST_STEPS = 100_000
@@ -55,6 +56,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     recipe       "auto" chooses by cross-validation; or the name of one of `handful.learn.recipe.RECIPES`
     num_shown    examples in one prompt. None: all where no head is to learn from the others, and else 4 to 8
     num_prompts  most prompts that are averaged (None: 2, and 1 for the recipe "plain"); more cost more time a query
+    num_deals    deals of examples that are compared for the best `num_prompts` (None: 4, and 1 for the recipe "plain");
+                 more cost more time in fitting, and none a query
     separator    what ends an example in the prompt
     random_state which examples are shown, and in which order: a whole number
     verbose      show a progress bar on standard error while an encoder is tuned
@@ -78,6 +81,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         recipe: str = "auto",
         num_shown: int | None = None,
         num_prompts: int | None = None,
+        num_deals: int | None = None,
         random_state: int = 0,
         verbose: bool = False,
     ) -> None:
@@ -93,6 +97,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.recipe = recipe
         self.num_shown = num_shown
         self.num_prompts = num_prompts
+        self.num_deals = num_deals
         self.random_state = random_state
         self.verbose = verbose
 
@@ -211,11 +216,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         num_prompts = self.num_prompts
         if num_prompts is None:
             num_prompts = 1 if self.recipe == "plain" else _NUM_PROMPTS
+        num_deals = self.num_deals
+        if num_deals is None:
+            num_deals = 1 if self.recipe == "plain" else _NUM_DEALS
         if isinstance(self.random_state, bool) or not isinstance(self.random_state, int) or self.random_state < 0:
             raise InvalidParameterError("random_state", f"must be a whole number from 0, not {self.random_state!r}.")
         return AutoSettings(
             num_shown=self.num_shown,
             num_prompts=num_prompts,
+            num_deals=num_deals,
             recipes=recipes,
             encoder=self.encoder,
             tuning=self._tuning(),
