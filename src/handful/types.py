@@ -233,3 +233,24 @@ class ModelInfo:
     revision: str = ""
     weight_bytes: int = 0
     details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderTuning:
+    """How an encoder is tuned with labelled texts.
+
+    num_steps      steps of the optimizer; each reads `batch_size` texts and compares all pairs among them
+    batch_size     texts a step, spread evenly over the classes, two of a class at least
+    learning_rate  of AdamW, at its highest
+    """
+
+    num_steps: int = 40
+    batch_size: int = 16
+    learning_rate: float = 2e-5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("num_steps", self.num_steps, 1, 100_000)
+        check_integer("batch_size", self.batch_size, 4, 1_024)
+        check_number("learning_rate", self.learning_rate, 0.0, 1.0, above=True)
+        check_integer("seed", self.seed, 0, 2**63 - 1)

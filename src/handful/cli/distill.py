@@ -47,6 +47,12 @@ EncoderOption = Annotated[
     str | None,
     typer.Option("--encoder", help="Read an encoder's vectors instead, such as default-embeddings: no model is asked."),
 ]
+EncoderStepsOption = Annotated[
+    int,
+    typer.Option(
+        "--encoder-steps", min=0, max=100_000, help="Tune the encoder on the labelled texts for so many steps, say 40."
+    ),
+]
 EvenlyOption = Annotated[
     bool,
     typer.Option("--evenly", help="The labels are about equally frequent in the texts: correct the prompt by that."),
@@ -70,6 +76,7 @@ class DistillOptions:
     head: HeadOption = "logistic"
     behind: BehindOption = None
     encoder: EncoderOption = None
+    encoder_steps: EncoderStepsOption = 0
     evenly: EvenlyOption = False
     model: ModelOption = None
     token: TokenOption = None
@@ -100,8 +107,15 @@ def distill(task: TaskArgument, *, asked: DistillOptions) -> None:
 
     if asked.encoder is not None and asked.behind is not None:
         raise InvalidParameterError("--behind", "is for hidden states, not for an encoder.", fix="Leave one out.")
-    behind = asked.behind or "query"
-    settings = DistilSettings(confidence=asked.confidence, head=asked.head, behind=behind, evenly=asked.evenly)
+    if asked.encoder_steps and asked.encoder is None:
+        raise InvalidParameterError("--encoder-steps", "needs --encoder.", fix="Add --encoder default-embeddings.")
+    settings = DistilSettings(
+        confidence=asked.confidence,
+        head=asked.head,
+        behind=asked.behind or "query",
+        evenly=asked.evenly,
+        encoder_steps=asked.encoder_steps,
+    )
     distill_task(task, asked, settings)
 
 
@@ -111,6 +125,7 @@ def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") 
     from handful.errors import TaskError
     from handful.learn.distil import distil
     from handful.learn.distil_report import report_on
+    from handful.learn.progress import show_steps
     from handful.task.task import Task
 
     task = Task.load(path)
@@ -127,7 +142,9 @@ def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") 
         stack.callback(backend.close)
         _label(task, backend, asked, folder, (rows, stream))
         labelled, num_errors = read_labelled(folder / LABELS_FILE, task)
-        distilled = distil(task, backend, labelled, settings, _encoder(asked))
+        is_watched = bool(settings.encoder_steps) and not asked.quiet and sys.stderr.isatty()
+        advance = stack.enter_context(show_steps("tuning the encoder", is_wanted=is_watched))
+        distilled = distil(task, backend, labelled, settings, _encoder(asked), advance)
         report = report_on(distilled, len(labelled.inputs), num_errors, truth)
         _save(task, folder, distilled)
     _tell(task, folder, asked, report)

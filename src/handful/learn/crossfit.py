@@ -6,7 +6,7 @@ ways. What is predicted of an example comes only from prompts that don't show it
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from handful.learn.reading import Reader
 from handful.learn.recipe import Fitted, Heads, Read, Recipe, fit_recipe
 from handful.task.inputs import Input
 
-_NUM_FOLDS = 5
+NUM_FOLDS = 5
+NUM_TUNED_FOLDS = 3  # where each fold has an encoder to tune
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +57,52 @@ def balanced_prompts(classes: Classes, num_shown: int, num_prompts: int, seed: i
     return prompts
 
 
-def read_examples(
-    reader: Reader,
-    inputs: Sequence[Input],
-    shown: Sequence[int],
-    bias: Vector,
-    *,
-    with_states: bool = True,
-    encoded: Matrix | None = None,
-) -> Reading:
-    """Ask one prompt about every example that it doesn't show; for hidden states, too, `with_states`.
-
-    `encoded` are an encoder's vectors of all inputs, which no prompt changes.
-    """
+def read_scores(reader: Reader, inputs: Sequence[Input], shown: Sequence[int], bias: Vector) -> Reading:
+    """Ask one prompt for the scores of every example that it doesn't show."""
     mask = np.zeros(len(inputs), dtype=np.bool_)
     mask[list(shown)] = True
-    asked = [given for given, is_shown in zip(inputs, mask, strict=True) if not is_shown]
     scores = np.zeros((len(inputs), len(reader.labels)))
-    scores[~mask] = reader.log_probabilities(asked)
-    if not with_states:
-        return Reading(reader, mask, Read(scores, None, encoded), bias)
-    states = reader.hidden_states(asked)
+    scores[~mask] = reader.log_probabilities(_asked(inputs, mask))
+    return Reading(reader, mask, Read(scores), bias)
+
+
+def read_states(reading: Reading, inputs: Sequence[Input]) -> Reading:
+    """The same with the hidden states of the examples that it doesn't show."""
+    states = reading.reader.hidden_states(_asked(inputs, reading.shown))
     vectors = np.zeros((len(inputs), states.shape[1]))
-    vectors[~mask] = states
-    return Reading(reader, mask, Read(scores, vectors, encoded), bias)
+    vectors[~reading.shown] = states
+    return replace(reading, read=replace(reading.read, vectors=vectors))
 
 
-def held_out(
-    readings: Sequence[Reading], recipes: Sequence[Recipe], classes: Classes, seed: int
-) -> list[tuple[Matrix, Mask]]:
+def with_encoded(reading: Reading, encoded: Matrix) -> Reading:
+    """The same with an encoder's vectors `[n, dim]` of all inputs, which no prompt changes."""
+    return replace(reading, read=replace(reading.read, encoded=encoded))
+
+
+def _asked(inputs: Sequence[Input], shown: Mask) -> list[Input]:
+    return [given for given, is_shown in zip(inputs, shown, strict=True) if not is_shown]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Rows to hold out, and the readings that say something of them. Which these are must not depend on the rows."""
+
+    held: Mask
+    readings: tuple[Reading, ...]
+
+
+def folds_of(readings: Sequence[Reading], classes: Classes, num_folds: int, seed: int) -> list[Fold]:
+    """The rows in `num_folds` folds, each for the same readings."""
+    return [Fold(held, tuple(readings)) for held in stratified_folds(classes, num_folds, seed)]
+
+
+def held_out(folds: Sequence[Fold], recipes: Sequence[Recipe], classes: Classes) -> list[tuple[Matrix, Mask]]:
     """What each recipe would say of each example had it not been given: log-probabilities `[n, labels]`, and a mask of
     the rows that some prompt doesn't show (the others are zeros)."""
-    totals = [np.zeros((len(classes), len(readings[0].bias))) for _ in recipes]
+    num_labels = len(folds[0].readings[0].bias)
+    totals = [np.zeros((len(classes), num_labels)) for _ in recipes]
     counts = [np.zeros(len(classes), dtype=np.int64) for _ in recipes]
-    for held in stratified_folds(classes, _NUM_FOLDS, seed):
+    for held, readings in ((fold.held, fold.readings) for fold in folds):
         for reading in readings:
             rows = held & ~reading.shown
             if not rows.any():

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from handful.backend import Backend
+from handful.checks import check_integer
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.learn.auto import Choice
 from handful.learn.calibrate import mean_bias, remove_bias
@@ -23,11 +24,13 @@ from handful.learn.logistic import Logistic
 from handful.learn.probability import Classes, Matrix, Vector, log_loss, log_of
 from handful.learn.reading import Reader
 from handful.learn.recipe import Fitted
+from handful.learn.tuned import Progress, tune
 from handful.task.fit import Fitter
 from handful.task.inputs import Input
 from handful.task.predict import measure
 from handful.task.problem import join_words
 from handful.task.task import Task
+from handful.types import EncoderTuning
 
 HeadName = Literal["logistic", "centroid"]
 Prompted = Literal["query", "prompt"]
@@ -49,6 +52,7 @@ class DistilSettings:
     set_aside   share of the texts that nothing is learned from
     evenly      whether the labels are about equally frequent in the texts; then the bias that the teacher's answers to
                 them show is taken out (batch calibration, see calibrate.py)
+    encoder_steps  steps of tuning the encoder with the texts that are learned from; 0 leaves it as it is
     """
 
     confidence: float = 0.9
@@ -56,6 +60,7 @@ class DistilSettings:
     behind: Prompted = "query"
     set_aside: float = 0.2
     evenly: bool = False
+    encoder_steps: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,6 +68,7 @@ class DistilSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
                 raise InvalidParameterError(name, f"must be from 0 to below 1, not {value!r}.")
+        check_integer("encoder_steps", self.encoder_steps, 0, 100_000)
         for name, allowed in (("head", get_args(HeadName)), ("behind", get_args(Prompted))):
             if getattr(self, name) not in allowed:
                 raise InvalidParameterError(name, f"must be one of {join_words(allowed)}.")
@@ -119,13 +125,18 @@ def distil(
     labelled: Labelled,
     settings: DistilSettings | None = None,
     encoder: NamedEncoder | None = None,
+    advance: Progress | None = None,
 ) -> Distilled:
     """Fit a student to what `task` answered to texts, on an encoder's vectors where one is given.
 
+    `advance` is told the steps of tuning the encoder, where that was asked for (InvalidParameterError for an encoder
+    that can't be tuned, or none).
     Raises InvalidInputError where too few texts are left of a label, TaskError for a task without labels, and what the
     backend raises.
     """
     chosen = settings or DistilSettings()
+    if chosen.encoder_steps and encoder is None:
+        raise InvalidParameterError("encoder_steps", "needs an encoder to tune.", fix="Give one.")
     teacher, said = _teacher(task, backend, labelled, chosen)
     classes = np.asarray(said.argmax(axis=1), dtype=np.int64)
     kept, aside = _divide(len(classes), chosen)
@@ -138,8 +149,7 @@ def distil(
     if encoder is None:
         student = _student(task, backend, inputs, classes[learned], chosen)
     else:
-        head = _HEADS[chosen.head].fit(encoded(task, encoder, inputs), classes[learned], len(task.labels))
-        student = EncodedPredictor(task.with_examples(()), encoder, head)
+        student = _encoded_student(task, encoder, (inputs, classes[learned]), chosen, advance)
     untaught = tuple(labelled.inputs[i] for i in aside)
     return Distilled(
         teacher=teacher,
@@ -149,6 +159,21 @@ def distil(
         set_aside=untaught,
         agreement=verdict_of(f"distilled {chosen.head}", student.probabilities(untaught), classes[aside]),
     )
+
+
+def _encoded_student(
+    task: Task,
+    encoder: NamedEncoder,
+    labelled: tuple[list[Input], Classes],
+    settings: DistilSettings,
+    advance: Progress | None,
+) -> EncodedPredictor:
+    inputs, classes = labelled
+    if settings.encoder_steps:
+        tuning = EncoderTuning(num_steps=settings.encoder_steps, seed=settings.seed)
+        encoder = tune(encoder, task, labelled, tuning, advance)
+    head = _HEADS[settings.head].fit(encoded(task, encoder, inputs), classes, len(task.labels))
+    return EncodedPredictor(task.with_examples(()), encoder, head)
 
 
 def verdict_of(name: str, probabilities: Matrix, classes: Classes) -> Verdict:

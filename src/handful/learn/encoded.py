@@ -20,6 +20,7 @@ from handful.learn.ngrams import texts_to_compare
 from handful.learn.predictor import Predictor
 from handful.learn.probability import Matrix, normalise
 from handful.learn.saved import ARRAYS_FILE, JSON_FILE, Arrays, contents_of
+from handful.learn.tuned import save_weights, with_saved_weights
 from handful.task.inputs import Input
 from handful.task.task import Task
 
@@ -90,20 +91,23 @@ class StoredEncoded:
             if wanted[name] != given:
                 problem = f"has {name} {given!r}; the classifier was fitted with {wanted[name]!r}."
                 raise InvalidParameterError("encoder", problem, fix=f"Load {wanted['name']!r}.")
+        if wanted.get("is_tuned", False):
+            encoder = with_saved_weights(encoder, self.folder)
         return EncodedPredictor(self.task, encoder, self.head)
 
 
 def save_encoded(folder: Path, predictor: EncodedPredictor, choice: Choice) -> None:
     """Write the folder, which may be there already; the encoder isn't in it."""
     encoder, head = predictor.encoder, predictor.head
+    folder.mkdir(parents=True, exist_ok=True)
+    is_tuned = save_weights(folder, encoder)
     content = {
         "format": FORMAT,
-        "encoder": {"name": encoder.name, "revision": encoder.revision, "dim": encoder.dim},
+        "encoder": {"name": encoder.name, "revision": encoder.revision, "dim": encoder.dim, "is_tuned": is_tuned},
         "task": predictor.task.with_examples(()).to_dict(),
         "choice": choice.to_dict(),
     }
     arrays: Arrays = {"weights": np.ascontiguousarray(head.weights), "head_bias": np.ascontiguousarray(head.bias)}
-    folder.mkdir(parents=True, exist_ok=True)
     save_file(arrays, folder / ARRAYS_FILE)
     (folder / JSON_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handful.backend import Backend
 from handful.learn.ngrams import Encoder, vectors_of
 from handful.learn.predictor import Predictor
 from handful.learn.probability import Matrix, log_normalise, normalise
@@ -51,6 +52,12 @@ class EnsemblePredictor(Predictor):
     def labels(self) -> tuple[str, ...]:
         """The labels, in the order of the columns."""
         return self.members[0].reader.labels
+
+    def on(self, backend: Backend) -> "EnsemblePredictor":
+        """The same, asking another backend (which must run the same model)."""
+        readers = [Reader(member.reader.task, backend, member.reader.synonyms) for member in self.members]
+        members = [Member(reader, member.fitted) for reader, member in zip(readers, self.members, strict=True)]
+        return EnsemblePredictor(tuple(members), self.sharpness, self.encoder)
 
     @property
     def num_passes(self) -> int:

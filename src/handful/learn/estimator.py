@@ -6,6 +6,7 @@ the other texts of the call.
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from handful.backend import Backend
+from handful.checks import check_integer
 from handful.errors import InvalidParameterError
 from handful.learn import saved
 from handful.learn.auto import AutoSettings, Choice, fit_auto
@@ -23,15 +25,19 @@ from handful.learn.ensemble import EnsemblePredictor
 from handful.learn.ngrams import Encoder
 from handful.learn.predictor import check_threshold
 from handful.learn.probability import Matrix
+from handful.learn.progress import show_steps
 from handful.learn.recipe import ENCODER_RECIPES, RECIPES, Recipe
 from handful.learn.threshold import Threshold, threshold_for
 from handful.task.problem import did_you_mean, join_words
 from handful.task.review import repetitions
 from handful.task.task import Example, Task
+from handful.types import EncoderTuning
 
 _NUM_PROMPTS = 2
+_NUM_DEALS = 4
 ALL_RECIPES = (*RECIPES, *ENCODER_RECIPES)
 _SHARED = ("model", "encoder")
+_MOST_STEPS = 100_000
 _MAPPINGS = ("label_words", "synonyms")
 
 
@@ -45,11 +51,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     synonyms     class -> further words that mean it, read beside its own; their probabilities are added
     encoder      an encoder of texts, such as `handful.local.encoder.load_encoder()` gives: "auto" then also tries
                  heads on its vectors; copies of the estimator share it, too
+    encoder_steps  steps of tuning the encoder with the labelled texts (one of `load_encoder` can be tuned), each of 16
+                 texts; 0 leaves it as it is. It is tuned four times, three of them for the evidence
     recipe       "auto" chooses by cross-validation; or the name of one of `handful.learn.recipe.RECIPES`
     num_shown    examples in one prompt. None: all where no head is to learn from the others, and else 4 to 8
     num_prompts  most prompts that are averaged (None: 2, and 1 for the recipe "plain"); more cost more time a query
+    num_deals    deals of examples that are compared for the best `num_prompts` (None: 4, and 1 for the recipe "plain");
+                 more cost more time in fitting, and none a query
     separator    what ends an example in the prompt
     random_state which examples are shown, and in which order: a whole number
+    verbose      show a progress bar on standard error while an encoder is tuned
 
     After `fit`: `classes_` (sorted), `choice_` (what was chosen and what accuracy to expect), `predictor_`, and
     `repetitions_` (texts that were given twice, with the same class or with different ones).
@@ -66,10 +77,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         label_words: Mapping[Any, str] | None = None,
         synonyms: Mapping[Any, Sequence[str]] | None = None,
         encoder: Encoder | None = None,
+        encoder_steps: int = 0,
         recipe: str = "auto",
         num_shown: int | None = None,
         num_prompts: int | None = None,
+        num_deals: int | None = None,
         random_state: int = 0,
+        verbose: bool = False,
     ) -> None:
         self.model = model
         self.input = input
@@ -79,10 +93,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.label_words = label_words
         self.synonyms = synonyms
         self.encoder = encoder
+        self.encoder_steps = encoder_steps
         self.recipe = recipe
         self.num_shown = num_shown
         self.num_prompts = num_prompts
+        self.num_deals = num_deals
         self.random_state = random_state
+        self.verbose = verbose
 
     # scikit-learn's own names
     def fit(self, X: Any, y: Any, unlabelled: Any = None) -> Self:
@@ -97,7 +114,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         task = self._task(classes)
         examples = [Example({"text": text}, task.labels[code]) for text, code in zip(texts, codes, strict=True)]
         unknown = [] if unlabelled is None else texts_of(unlabelled)
-        predictor, choice = fit_auto(task, backend, examples, self._settings(classes, task.labels), unlabelled=unknown)
+        with show_steps("tuning the encoder", is_wanted=bool(self.verbose and self.encoder_steps)) as advance:
+            settings = replace(self._settings(classes, task.labels), advance=advance)
+            predictor, choice = fit_auto(task, backend, examples, settings, unlabelled=unknown)
         self.classes_ = classes
         self.repetitions_ = repetitions(examples)
         self.choice_: Choice = choice
@@ -201,16 +220,32 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         num_prompts = self.num_prompts
         if num_prompts is None:
             num_prompts = 1 if self.recipe == "plain" else _NUM_PROMPTS
+        num_deals = self.num_deals
+        if num_deals is None:
+            num_deals = 1 if self.recipe == "plain" else _NUM_DEALS
         if isinstance(self.random_state, bool) or not isinstance(self.random_state, int) or self.random_state < 0:
             raise InvalidParameterError("random_state", f"must be a whole number from 0, not {self.random_state!r}.")
         return AutoSettings(
             num_shown=self.num_shown,
             num_prompts=num_prompts,
+            num_deals=num_deals,
             recipes=recipes,
             encoder=self.encoder,
+            tuning=self._tuning(),
             synonyms=synonyms,
             seed=self.random_state,
         )
+
+    def _tuning(self) -> EncoderTuning | None:
+        check_integer("encoder_steps", self.encoder_steps, 0, _MOST_STEPS)
+        if not self.encoder_steps:
+            return None
+        if self.encoder is None:
+            raise InvalidParameterError("encoder_steps", "needs an encoder to tune.", fix="Give `encoder`.")
+        if not any(recipe.encoder_kind for recipe in _recipes(self.recipe)):
+            problem = f"tunes an encoder that the recipe {self.recipe!r} doesn't read."
+            raise InvalidParameterError("encoder_steps", problem, fix='Use "auto" or a recipe with an encoder.')
+        return EncoderTuning(num_steps=self.encoder_steps, seed=self.random_state)
 
 
 def _check_classes(name: str, given: Mapping[Any, Any], classes: NDArray[Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from handful.learn.crossfit import Reading, held_out
+from handful.learn.crossfit import Fold, held_out
 from handful.learn.interval import wilson
 from handful.learn.probability import Classes, Mask, Matrix, Vector, log_loss, log_normalise
 from handful.learn.recipe import PLAIN, Recipe
@@ -65,9 +65,9 @@ class Judged:
         )
 
 
-def judge(readings: Sequence[Reading], recipes: Sequence[Recipe], classes: Classes, seed: int) -> list[Judged]:
+def judge(folds: Sequence[Fold], recipes: Sequence[Recipe], classes: Classes) -> list[Judged]:
     """Cross-validate recipes on the labelled examples; answers in the order of `recipes`."""
-    found = held_out(readings, recipes, classes, seed)
+    found = held_out(folds, recipes, classes)
     return [_judge(recipe, *answers, classes) for recipe, answers in zip(recipes, found, strict=True)]
 
 

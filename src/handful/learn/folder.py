@@ -18,6 +18,7 @@ from handful.learn.ensemble import EnsemblePredictor
 from handful.learn.evidence import Verdict
 from handful.learn.named import Ready
 from handful.learn.predictor import Predictor, most_probable_labels
+from handful.learn.tuned import ENCODER_FILE
 from handful.task.inputs import Input
 from handful.task.task import Task
 from handful.types import ModelInfo
@@ -93,17 +94,25 @@ def save_ready(folder: Path, ready: Ready, backend: Backend, expected: Verdict) 
 
 
 def _fitted(folder: Path, name: str, load_encoder: LoadEncoder) -> Classifier:
-    del load_encoder
     stored = saved.read(folder)
+    if stored.needs_encoder and not stored.encoder_name:
+        problem = f"The classifier in {folder} reads an encoder without a name, so none can be loaded for it."
+        raise InvalidInputError(problem, fix="Fit it with an encoder of `load_encoder`.")
+    encoder = load_encoder(stored.encoder_name) if stored.needs_encoder else None
     try:
         wanted, choice = stored.content["model"], stored.content["choice"]
-        found = stored.bind(cast(Backend, _NotLoaded(_info_of(wanted))))
+        found = stored.bind(cast(Backend, _NotLoaded(_info_of(wanted))), encoder)
         task = found.predictor.members[0].reader.task.replace(name=name, model=wanted["name"])
         _ = choice["recipe"], choice["expected"]
     except (KeyError, TypeError, IndexError) as error:
         raise InvalidInputError(f"The classifier in {folder} is damaged: {error!r}") from None
+
+    def bind(backend: Backend) -> Predictor:
+        stored.check_model(backend)
+        return found.predictor.on(backend)
+
     classes = tuple(str(one) for one in found.classes.tolist())
-    return Classifier(task, classes, lambda backend: stored.bind(backend).predictor, choice, _fingerprint(folder))
+    return Classifier(task, classes, bind, choice, _fingerprint(folder))
 
 
 def _single(folder: Path, name: str, load_encoder: LoadEncoder) -> Classifier:
@@ -121,8 +130,8 @@ def _encoded(folder: Path, name: str, load_encoder: LoadEncoder) -> Classifier:
 
 
 def _fingerprint(folder: Path) -> str:
-    parts = [hashlib.sha256((folder / name).read_bytes()).digest() for name in (saved.JSON_FILE, saved.ARRAYS_FILE)]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    found = [folder / name for name in (saved.JSON_FILE, saved.ARRAYS_FILE, ENCODER_FILE) if (folder / name).exists()]
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in found)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

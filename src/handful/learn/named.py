@@ -107,10 +107,12 @@ def work_of(name: str, task: Task, num_texts: int) -> Work:
         return Work(0, len(task.labels))
     if name == "knn":
         return Work(max(0, len(task.examples) - _knn_shown(task)), 1)
-    num_prompts, recipes = AutoSettings().num_prompts, _RECIPES[name]
+    usual, recipes = AutoSettings(), _RECIPES[name]
+    # Deals are compared in an order and its reverse, where there are more of them than prompts that are kept.
+    num_compared = 2 * usual.num_deals if usual.num_deals > usual.num_prompts else usual.num_prompts
     num_readings = max(int(one.score_weight > 0) + int(one.kind is not None) for one in recipes)
     each = len(CONTENT_FREE) + NUM_RANDOM_TEXTS + 2 * len(task.examples)
-    return Work(num_prompts * each, num_prompts * num_readings, num_prompts)
+    return Work(num_compared * each, usual.num_prompts * num_readings, num_compared)
 
 
 def _knn_shown(task: Task) -> int:

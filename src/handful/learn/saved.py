@@ -22,6 +22,7 @@ from handful.learn.heads import LinearHead
 from handful.learn.ngrams import Encoder
 from handful.learn.reading import Reader
 from handful.learn.recipe import Fitted
+from handful.learn.tuned import save_weights, with_saved_weights
 from handful.task.task import Task
 from handful.types import ModelInfo
 
@@ -51,10 +52,12 @@ def save(folder: Path, what: Saved) -> None:
     classes = what.classes.tolist()
     if not all(isinstance(one, str | int | float | bool) for one in classes):
         raise InvalidInputError("Only classes that are text, numbers or true and false can be saved.")
+    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "format": FORMAT,
         "model": model_entry(info),
         "encoder": getattr(what.predictor.encoder, "name", ""),
+        "is_encoder_tuned": save_weights(folder, what.predictor.encoder),
         "parameters": what.parameters,
         "classes": classes,
         "sharpness": what.predictor.sharpness,
@@ -68,7 +71,6 @@ def save(folder: Path, what: Saved) -> None:
         ],
         "choice": what.choice.to_dict(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     save_file(arrays, folder / ARRAYS_FILE)
     (folder / JSON_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
@@ -87,16 +89,27 @@ class Stored:
         InvalidParameterError for another model or none of the encoder, InvalidInputError for damaged files.
         """
         try:
-            check_model(self.content["model"], model)
+            self.check_model(model)
             self._check_encoder(encoder)
+            if encoder is not None and self.needs_encoder and self.content.get("is_encoder_tuned", False):
+                encoder = with_saved_weights(encoder, self.folder)
             return _read(self.content, self.arrays, model, encoder)
         except (KeyError, TypeError, IndexError) as error:
             raise InvalidInputError(f"The classifier in {self.folder} is damaged: {error!r}") from None
+
+    def check_model(self, model: Backend) -> None:
+        """InvalidParameterError for another model than the one that it was fitted with."""
+        check_model(self.content["model"], model)
 
     @property
     def needs_encoder(self) -> bool:
         """Whether a head reads an encoder's vectors."""
         return "0.encoder_weights" in self.arrays
+
+    @property
+    def encoder_name(self) -> str:
+        """The encoder that it needs; empty where that has no name, or none is needed."""
+        return str(self.content.get("encoder", ""))
 
     def _check_encoder(self, encoder: Encoder | None) -> None:
         if not self.needs_encoder:

@@ -14,6 +14,7 @@ from handful.server.classifier import ServedClassifier
 from handful.server.sources import task_of
 from tests.unit.learn.encoders import NamedNgrams
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
+from tests.unit.learn.tunable import Rote
 
 TASK = task().with_examples(examples(2, start=1000))
 Shell = Callable[..., tuple[int, str, str]]
@@ -77,6 +78,19 @@ def test_with_an_encoder_no_language_model_is_needed_afterwards(
     assert found.task.model is None
 
 
+def test_the_encoder_is_tuned_on_what_is_learned_and_served_so(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    encoder = Rote(signal=3.0)
+    monkeypatch.setattr("handful.local.encoder.load_encoder", lambda name, device: encoder)
+    code, out, err = shell("t.yaml", "-u", "texts.txt", "--encoder", "rote", "--encoder-steps", "3", "--json")
+    assert code == 0, err
+    assert [settings.num_steps for _, settings in encoder.tunings] == [3]
+    assert encoder.tunings[0][0] == sum(json.loads(out)["num_learned"].values())
+    found = task_of(f"t={tmp_path / 't'}", lambda name: Rote(signal=3.0))
+    assert isinstance(found, ServedClassifier)
+
+
 def test_json_has_the_figures(shell: Shell) -> None:
     code, out, err = shell("t.yaml", "-u", "texts.txt", "--labelled", "truth.csv", "--json", "--confidence", "0.8")
     assert code == 0, err
@@ -134,6 +148,7 @@ def test_labels_that_the_labelled_rows_call_otherwise_can_be_named(shell: Shell,
         (("t.yaml", "-u", "texts.txt", "--labelled", "wrong.csv"), "`nice` is no label"),
         (("t.yaml", "-u", "texts.txt", "--label-names", "0=bad"), "`--label-names` needs"),
         (("t.yaml", "-u", "texts.txt", "--encoder", "x", "--behind", "query"), "`--behind` is for"),
+        (("t.yaml", "-u", "texts.txt", "--encoder-steps", "5"), "`--encoder-steps` needs"),
         (("t.yaml", "-u", "two.txt"), "Lower the confidence"),
     ],
 )
