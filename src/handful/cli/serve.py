@@ -139,6 +139,7 @@ def _state(
         folder,
         settings().max_upload_mb << 20,
         kv_bytes,
+        precisions.of_all or settings().precision,
     )
     served_models.room.budget_bytes = settings().model_memory_mb * 2**20
     return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed, host=host)

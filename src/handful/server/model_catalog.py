@@ -73,7 +73,7 @@ class ModelCatalog:
 
     async def register(self, asked: ModelRegistration, *, may_name_paths: bool) -> StoredModel:
         """Keep a model of the caller's and serve it. Raises InvalidInputError, ForbiddenError, ConflictError."""
-        store, _ = self._needed()
+        store, host = self._needed()
         owner = _owner()
         kind, location, upload = await self._located(own_name(asked.name), asked, may_name_paths)
         new = NewModel(
@@ -87,6 +87,8 @@ class ModelCatalog:
         async with self._lock:
             try:
                 self._models.check_free(new.name)
+                if kind != "hub":
+                    await asyncio.to_thread(host.check_runs, new.name, location)
                 made = await self._threads.run(store.create, new)
             except BaseException:
                 if upload is not None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from handful.errors import InvalidInputError
+from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.served_model import ServedModel
 from handful.store.models import StoredModel
 from handful.types import Device, Precision
@@ -13,7 +15,7 @@ from handful.types import Device, Precision
 class ModelHost:
     """`load` takes a registered model and its owner's token for the Hub, and blocks; `folder` holds the uploads.
 
-    `kv_bytes` are those that a language model takes for keys and values.
+    `kv_bytes` are those that a language model takes for keys and values; `precision` is what models are loaded in.
     """
 
     load: Callable[[StoredModel, str | None], ServedModel]
@@ -21,6 +23,15 @@ class ModelHost:
     folder: Path
     max_upload_bytes: int = 20 << 30
     kv_bytes: int = 0
+    precision: Precision = "auto"
+
+    def check_runs(self, name: str, location: str) -> None:
+        """Refuse a model on this disk that couldn't be loaded in the server's precision (InvalidInputError)."""
+        if self.precision == "int8" and self.purpose_of(location) not in (None, TEXT_GENERATION):
+            raise InvalidInputError(
+                f"{name} would run through Transformers, which doesn't compute in int8, as this server's models do.",
+                fix="Its operator can give that to single models instead: --precision NAME=int8.",
+            )
 
 
 def load_registered(

@@ -20,8 +20,10 @@ from handful.store.accounts import Accounts
 from handful.store.database import Database
 from handful.store.models import ModelStore, NewModel
 from handful.store.tables import metadata
+from handful.types import Precision
 from tests.unit.model.fake_hub import FakeHub, running_hub
 from tests.unit.model.tiny_models import checkpoint
+from tests.unit.pipelines.tiny_nlp import checkpoint as encoder
 from tests.unit.server.serving import client_of, until
 from tests.unit.server.with_access import bearer, opened, state_over
 
@@ -83,13 +85,16 @@ class Site:
 
 
 @asynccontextmanager
-async def site_of(database: Database, tmp_path: Path, max_upload_bytes: int = 64 << 20) -> AsyncIterator[Site]:
+async def site_of(
+    database: Database, tmp_path: Path, max_upload_bytes: int = 64 << 20, precision: Precision = "float32"
+) -> AsyncIterator[Site]:
     folder = tmp_path / "home"
     host = ModelHost(
         lambda model, token: load_registered(model, token, ("float32", "cpu"), folder),
         purpose_of,
         folder,
         max_upload_bytes,
+        precision=precision,
     )
     scopes = {"ada": ("predict", "manage"), "bob": ("predict", "manage")}
     ada, bob = (bearer(database, account=name, scopes=given) for name, given in scopes.items())
@@ -217,6 +222,22 @@ def test_a_name_that_could_be_a_path_is_refused(database: Database, tmp_path: Pa
             assert sent.status_code in (400, 403, 404, 405)
             assert (await site.register(site.admin, name=f"ada/{name}", upload=True)).status_code == 400
             assert not (tmp_path / "home").exists()
+
+    run(check())
+
+
+def test_a_model_that_can_not_run_in_the_servers_precision_is_refused_and_may_be_changed(
+    database: Database, tmp_path: Path
+) -> None:
+    async def check() -> None:
+        async with site_of(database, tmp_path, precision="int8") as site:
+            await site.put_all(encoder("bert-classifier"))
+            for _ in range(2):  # the upload lies where it lay
+                refused = await site.register(site.ada, name="mine", upload=True)
+                assert (refused.status_code, "int8" in refused.text) == (400, True)
+            refused = await site.register(site.admin, name="mine", path=str(encoder("bert-classifier")))
+            assert refused.status_code == 400
+            assert (await site.client.get("/api/models", headers=site.ada)).json() == []
 
     run(check())
 
