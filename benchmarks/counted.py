@@ -70,7 +70,7 @@ def _span(shape: Shape, start: int, stop: int) -> float:
     return products + 4.0 * shape.attention * seen
 
 
-def read_bytes(shape: Shape, prompt: int, steps: int, bytes_a_weight: int) -> float:
+def read_bytes(shape: Shape, prompt: int, steps: float, bytes_a_weight: int) -> float:
     """Bytes that `steps` sequential passes read at least: all weights and the cached keys and values (bfloat16)."""
     cached = 2.0 * shape.key_value * sum(min(prompt, window) for window in shape.windows)
     return steps * (bytes_a_weight * (shape.layer_weights + shape.head_weights) + cached)

@@ -5,7 +5,8 @@
 Measures arithmetic and reading with `limits.c`, compiled here (with large products in torch where there is no
 compiler), then reads the results of `against_peers.py` that came from this kind of processor. A request's arithmetic is
 counted from the model's shape: 2 operations a weight and token, 4 a head dimension, layer and token of context, the
-prefix's shared by all requests of a round. A sequential request is bounded by reading the weights once for each step.
+prefix's shared by all requests of a round. A sequential request is bounded by reading the weights once for each step:
+as many as `latency.py` counted for the model in this precision, else one for each token.
 
 The last line printed is one JSON document.
 """
@@ -43,13 +44,21 @@ def main() -> None:
     found["shares"] = [
         share
         for path in sorted(arguments.results.glob("peers-*.json"))
-        for share in shares(json.loads(path.read_text()), found["processor"], found["limits"])
+        for share in shares(_with_steps(path, arguments.results), found["processor"], found["limits"])
     ]
     for share in found["shares"]:
         print(json.dumps(share))
     if arguments.output is not None:
         arguments.output.write_text(json.dumps(found) + "\n")
     print(json.dumps(found))
+
+
+def _with_steps(path: Path, results: Path) -> dict[str, Any]:
+    """A run's results, with the steps that `latency.py` counted for handful's engines, by precision."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    counted = [json.loads(each.read_text()) for each in sorted(results.glob("latency-*.json"))]
+    ours = [each for each in counted if each["model"] == Path(found["model"]).name and "passes" in each]
+    return found | {"steps": {each["precision"]: each["passes"]["steps_a_request"] for each in ours}}
 
 
 def limits() -> dict[str, float]:
@@ -97,7 +106,9 @@ def shares(found: dict[str, Any], where: str, measured: dict[str, float]) -> Ite
             if engine in result.get("requests_per_s", {}):
                 yield share | _of_arithmetic(shape, result, engine, precision, measured)
             elif engine in result.get("p50_ms", {}):
-                yield share | _of_reading(shape, result, engine, precision, measured)
+                num_steps = found.get("steps", {}).get(precision) if result["new_tokens"][engine] else None
+                taken = {"steps": num_steps or max(1, result["new_tokens"][engine])}
+                yield share | _of_reading(shape, result | taken, engine, precision, measured)
 
 
 def _of_arithmetic(
@@ -131,7 +142,7 @@ def _peaks(precision: str) -> tuple[str, ...]:
 def _of_reading(
     shape: Shape, result: dict[str, Any], engine: str, precision: str, measured: dict[str, float]
 ) -> dict[str, Any]:
-    num_steps = max(1, result["new_tokens"][engine])
+    num_steps = result["steps"]
     least = read_bytes(shape, result["prompt_tokens"], num_steps, BYTES_A_WEIGHT[precision])
     least_ms = least / measured["memory_read_gb_per_s"] / 1e6
     took = result["p50_ms"][engine]
