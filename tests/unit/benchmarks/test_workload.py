@@ -25,5 +25,5 @@ def test_prompts_that_share_nothing_differ_from_the_first_word() -> None:
 
 
 def test_the_shapes_have_the_published_numbers_of_parameters() -> None:
-    counted = {name: num_parameters(name) for name in SHAPES}
+    counted = {name: num_parameters(name) for name in SHAPES if name.startswith("gpt-neo")}
     assert list(counted.values()) == [125_198_592, 1_315_575_808, 2_651_307_520]
