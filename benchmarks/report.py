@@ -30,6 +30,8 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * handful's rounds begin with an empty cache, so the prefix is computed within the time measured.
 * W3 and W8 are warm: the prefix, in W8 the prompts too, have been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
+* Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
+  there, without drafts, and `handful-int8` had not passed its guard. The others are newer, from a machine without AMX.
 """
 
 PEERS = """\
@@ -64,11 +66,13 @@ def main() -> None:
 def section(name: str, found: dict[str, Any]) -> str:
     """One result: a heading, a line about where it ran, its tables and charts."""
     if found["workload"] == "peers":
-        head = [f"## Against other engines: {found['model']}", "", where(name, found), ""]
+        head = [f"## Against other engines: {found['model']}, {found['processor']}", "", where(name, found), ""]
         shown = [f"![{chart}](figures/{chart}.png)\n" for chart in charts.draw(found, FIGURES, Path(name).stem)]
         return "\n".join([*head, *shown, *peers(found)])
     if found["workload"] == "roofline":
-        return "\n".join(["## What the machine allows", "", where(name, found), "", *limits(found)])
+        return "\n".join(
+            [f"## What the machine allows: {found['processor']}", "", where(name, found), "", *limits(found)]
+        )
     if found["workload"] == "precision":
         return "\n".join([f"## Lower precisions: {found['model']}", "", where(name, found), "", *formats(found)])
     about = ", ".join(found[key] for key in ("model", "precision") if key in found)
@@ -83,7 +87,8 @@ def losses(results: Any, *, has_peers: bool) -> list[str]:
         for workload, figures in result.get("results", {}).items():
             ahead = [f"{name} ({times:g}x)" for name, times in figures["times_faster_than"].items() if times < 1]
             if ahead:
-                found.append(f"{workload}, {result['model']}: slower than {', '.join(ahead)}.")
+                at = f"{workload}, {result['model']}, {result['processor']}"
+                found.append(f"{at}: slower than {', '.join(ahead)}.")
     if not has_peers:
         found.append("OpenVINO GenAI, vLLM and llama.cpp have not been measured on this machine yet.")
     return [*found, "Nothing has been measured on a GPU."]

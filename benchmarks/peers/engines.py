@@ -9,7 +9,7 @@ from peers.install import gguf_file, install, openvino_model, python_of
 
 USUAL = (
     "handful",
-    "handful-int8",
+    "handful-bfloat16",
     "openvino-fp16",
     "openvino-int8",
     "vllm",
@@ -18,7 +18,7 @@ USUAL = (
     "transformers",
     "transformers-float32",
 )
-ALL = (*USUAL, "handful-bfloat16", "handful-float32")
+ALL = (*USUAL, "handful-int8", "handful-float32")
 # Fewer requests for engines that take them one by one: their rate does not depend on how many there are.
 MOST_REQUESTS = {"llama.cpp": 32, "transformers-prefix": 64, "transformers": 4, "transformers-float32": 4}
 
