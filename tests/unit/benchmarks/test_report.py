@@ -19,9 +19,9 @@ def work(count: int, new: int = 8) -> Round:
 
 def result() -> dict[str, Any]:
     """Two engines, two workloads; the peer does half as much in one and twice as much in the other."""
-    found: dict[str, Any] = {"workload": "peers", "model": "tiny", "rounds": 2, "not_run": {"vllm": "has no GPT-Neo"}}
+    found: dict[str, Any] = {"workload": "peers", "model": "tiny", "processor": "a CPU", "rounds": 2}
     about = {"version": "1", "load_seconds": 1.5, "peak_memory_mb": 10}
-    found |= {"engines": {"handful": about, "openvino-fp16": about}, "results": {}}
+    found |= {"engines": {"handful": about, "openvino-fp16": about}, "results": {}, "not_run": {"vllm": "has no GPT-Neo"}}
     found["agreement"] = {"W1": {"handful": agreement([[1, 2]], [[1, 3]])}}
     for name, theirs in (("W1", 4.0), ("W5", 1.0)):
         figures = Figures(JOBS[name])
@@ -68,7 +68,7 @@ def test_the_tables_have_every_engine_and_why_one_is_not_there() -> None:
 
 def test_where_handful_loses_is_told() -> None:
     lines = losses([result()], has_peers=True)
-    assert lines[0] == "W5, tiny: slower than openvino-fp16 (0.5x)."
+    assert lines[0] == "W5, tiny, a CPU: slower than openvino-fp16 (0.5x)."
     assert any("GPU" in line for line in lines)
 
 
