@@ -1,6 +1,7 @@
 """The same promises as connection.py's over httptools, whose parser is Node's, in C: the only importer of httptools.
 
-Unlike h11 it takes heads of any size and keeps them whole, so their size is bounded here.
+Unlike h11 it takes heads of any size and keeps them whole, so their size is bounded here. And it would take the path
+out of a whole URL, where uvicorn over h11 finds no route: who may do what is decided by the path, so a target is one.
 """
 
 import asyncio
@@ -39,7 +40,9 @@ class PromptHttpToolsProtocol(HttpToolsProtocol):
             self.send_400_response("The head of the request is too large.")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """The head is whole. What is raised here is answered with 400."""
+        if not self.url.startswith(b"/"):
+            raise ValueError("the target of a request must be a path")
         self._deadline.end()
         self._num_head_bytes = 0
         self._is_in_body = True

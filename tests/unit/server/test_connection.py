@@ -101,6 +101,16 @@ def test_a_head_without_end_is_refused(protocol: Protocol, head: bytes) -> None:
     run(check())
 
 
+@pytest.mark.parametrize("target", [b"http://localhost/", b"http://localhost/health?/models/x", b"*", b"localhost:1"])
+def test_a_target_that_is_no_path_is_refused(target: bytes) -> None:
+    async def check() -> None:
+        async with connected(HurriedHttpTools) as (reader, writer):
+            writer.write(b"OPTIONS " + target + b" HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+
+    run(check())
+
+
 @both
 def test_a_large_body_is_no_head(protocol: Protocol) -> None:
     async def check() -> None:
