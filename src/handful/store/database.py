@@ -104,7 +104,13 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _make_private_file(path: Path) -> None:
-    """The file, readable by its owner alone; SQLite gives its WAL the same mode. Raises StoreError."""
+    """The file, readable by its owner alone; SQLite gives its WAL the same mode. Raises StoreError.
+
+    A file that is there is left alone: closing any descriptor of it takes away all locks that this process has on it
+    (POSIX), and another process that then closes the database would delete the WAL that this one goes on writing.
+    """
+    if path.exists():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

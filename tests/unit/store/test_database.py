@@ -1,6 +1,8 @@
 """Which databases there may be, how they are set up, and what their failures look like."""
 
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -122,6 +124,21 @@ def test_sqlite_files_are_their_owners_alone(tmp_path: Path) -> None:
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert len(files) == 3  # with the WAL and its index
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    database.close()
+
+
+def test_another_process_that_leaves_takes_nothing_of_the_database_away(tmp_path: Path) -> None:
+    path = tmp_path / "handful.db"
+    database = open_database(f"sqlite:///{path}")
+    with (
+        database.reading() as one,
+        database.reading() as other,
+    ):  # two connections: the second is opened beside the first
+        for connection in (one, other):
+            connection.execute(text("SELECT count(*) FROM accounts"))
+    look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM accounts'); c.close()"
+    subprocess.run([sys.executable, "-c", look, path], check=True)
+    assert path.with_name("handful.db-wal").exists()
     database.close()
 
 
