@@ -219,7 +219,7 @@ def document(rows: Sequence[dict[str, Any]]) -> str:
         "part (SST-2 dev; for AG News a part set aside with a fixed seed). `plain` is the probability of the label",
         "words behind one prompt of all examples; `auto` is `FewShotClassifier` with its defaults, which sees only the",
         "labelled examples. Passes are runs through the model for one query, each behind a prefix that is computed",
-        "once. Queries a second are those of a machine that did other work at the same time, on one thread.",
+        "once. Queries a second are those of two cores.",
         "",
         "The defaults of `auto` (how many prompts, how many examples in each, the weight of the scores) were chosen on",
         "the first 200 queries of each test part, so rows of 200 queries flatter it a little; other rows less.",
