@@ -53,7 +53,8 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
             _log.warning("%s: int8 moves its predictions by %.3f nats; not taken", files.name, decoder.divergence)
             decoder = _load_decoder(spec, checkpoint, (Numbers(numbers.dtype), place), tokenizer)
     if precision == "int8" and not any(decoder.quantised):
-        raise InvalidParameterError("precision", f"is int8, in which no linear of {files.name} is exact enough.")
+        problem = f"is int8, in which no linear of {files.name} is exact enough."
+        raise InvalidParameterError("precision", problem, fix="Use auto.")
     info = ModelInfo(
         name=files.name,
         architecture=spec.architecture,
