@@ -1,9 +1,10 @@
 """W8: W1 through the server, 64 connections, against the same prompts in process.
 
 Starts `handful serve` on a free port and loads the same model in this process. Each round then sends all requests by a
-light load generator (`light_load.py`), by `handful.AsyncClient`, and in process, in turns; the first round warms up, so
-what is timed has seen its prefix, and no answers are kept. In process they come 64 at a time: in groups, each of which
-waits for all of the last one, and one for one, as connections do.
+light load generator (`light_load.py`), by `handful.AsyncClient`, and in process, in turns; the first round warms up. As
+in W1 each round of each way has examples and queries of its own, so that nothing is left of an earlier one: the prefix
+is computed within the time measured. In process requests come 64 at a time: in groups, each of which waits for all of the
+last one, and one for one, as connections do.
 
 Beside requests a second: processor time a request of the server's event loop, of its other threads (the engine's) and
 of the client (Linux's /proc; unlike the rates it says little about what else ran), and requests for each step of the
@@ -45,6 +46,7 @@ from workload import reviews
 NUM_CONNECTIONS = 64
 TASK = Path(__file__).parent.parent / "examples" / "sentiment.yaml"
 PARAMETERS = GenerationParameters(max_new_tokens=8)
+Ask = Callable[[], Awaitable[None] | None]
 
 
 @dataclass
@@ -74,19 +76,23 @@ class Server:
 
 @dataclass
 class Way:
-    """One way to have all requests answered, and what its rounds took."""
+    """One way to have all requests answered, and what its rounds took.
 
-    ask: Callable[[], Awaitable[None] | None]
+    `prepare` makes the requests of one variant of the workload; what it returns asks them.
+    """
+
+    prepare: Callable[[int], Ask]
     server: Server | None = None
     seconds: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     cpu_s: list[tuple[float, float, float]] = field(default_factory=list)
 
-    def round(self, count_steps: Callable[[], int]) -> None:
+    def round(self, variant: int, count_steps: Callable[[], int]) -> None:
         """Ask once, and write down what it took."""
+        ask = self.prepare(variant)
         steps, cpu = count_steps(), (self._server_s(), time.process_time())
         started = time.perf_counter()
-        waiting = self.ask()
+        waiting = ask()
         if waiting is not None:
             asyncio.run(_finish(waiting))
         self.seconds.append(time.perf_counter() - started)
@@ -125,80 +131,113 @@ def main() -> None:
         model = open_model(arguments.model, arguments.precision)
         found = describe(model, "W8 HTTP")
         ways = (to_generate if arguments.route == "models" else to_label)(server, model, arguments.requests)
-        for _ in range(arguments.rounds + 1):
-            for way in ways.values():
-                way.round(server.num_steps if way.server else lambda: model.loop.stats().num_steps)
+        for number in range(arguments.rounds + 1):
+            for place, way in enumerate(ways.values()):
+                count_steps = server.num_steps if way.server else lambda: model.loop.stats().num_steps
+                way.round(number * len(ways) + place, count_steps)
         model.close()
     found |= {"route": arguments.route, "connections": NUM_CONNECTIONS, "requests": arguments.requests}
     print(json.dumps(found | figures(ways, arguments.requests)))
 
 
 def figures(ways: dict[str, Way], num_requests: int) -> dict[str, Any]:
-    """What all ways took, and what share of the rate in process (in groups) is left over HTTP."""
+    """What all ways took, and what share of the better rate in process is left over HTTP."""
     rates = {name: way.requests_per_s(num_requests) for name, way in ways.items()}
     served = {name: way for name, way in ways.items() if way.server is not None}
+    in_process = max(rate for name, rate in rates.items() if name not in served)
     return {
         "rounds": len(next(iter(ways.values())).seconds) - 1,
         "requests_per_s": rates,
-        "http_share": {name: round(rates[name] / rates["in_process_groups"], 3) for name in served},
+        "http_share": {name: round(rates[name] / in_process, 3) for name in served},
         "requests_per_step": {name: way.requests_per_step(num_requests) for name, way in ways.items()},
     } | {f"cpu_ms_per_request_{name}": way.cpu_ms_per_request(num_requests) for name, way in served.items()}
 
 
 def to_generate(server: Server, model: LocalModel, num_requests: int) -> dict[str, Way]:
     """Eight tokens behind each prompt."""
-    prompts = make_prompts(num_requests, 32)
     wire = {"parameters": {"max_new_tokens": 8, "return_full_text": False}}
-    bodies = [json.dumps({"inputs": prompt} | wire).encode() for prompt in prompts]
-    requests = [light_load.post(server.url, "/models/bench", body) for body in bodies]
     backend = model.asynchronous()
 
-    async def by_client() -> None:
-        async with AsyncClient(server.url) as client:
-            asking = (partial(client.text_generation, prompt, model="bench", max_new_tokens=8) for prompt in prompts)
-            await few_at_a_time(asking)
+    def light(variant: int) -> Ask:
+        bodies = [json.dumps({"inputs": prompt} | wire).encode() for prompt in make_prompts(num_requests, 32, variant)]
+        return light_http(server, "/models/bench", bodies)
 
-    async def one_for_one() -> None:
-        await few_at_a_time(partial(backend.generate, prompt, PARAMETERS) for prompt in prompts)
+    def by_client(variant: int) -> Ask:
+        prompts = make_prompts(num_requests, 32, variant)
+        return by_one_client(
+            server,
+            lambda client: (partial(client.text_generation, it, model="bench", max_new_tokens=8) for it in prompts),
+        )
 
-    def in_groups() -> None:
-        for start in range(0, len(prompts), NUM_CONNECTIONS):
-            model.generate(prompts[start : start + NUM_CONNECTIONS], PARAMETERS)
+    def one_for_one(variant: int) -> Ask:
+        prompts = make_prompts(num_requests, 32, variant)
+        return lambda: few_at_a_time(partial(backend.generate, prompt, PARAMETERS) for prompt in prompts)
 
-    return ways_of(server, requests, by_client, in_groups, one_for_one)
+    def in_groups(variant: int) -> Ask:
+        return in_groups_of(make_prompts(num_requests, 32, variant), lambda some: model.generate(some, PARAMETERS))
+
+    return ways_of(server, light, by_client, in_groups, one_for_one)
 
 
 def to_label(server: Server, model: LocalModel, num_requests: int) -> dict[str, Way]:
     """The label of each text."""
-    task, texts = Task.load(TASK), reviews(num_requests)
-    bodies = [json.dumps({"inputs": text}).encode() for text in texts]
-    requests = [light_load.post(server.url, f"/tasks/{task.name}", body) for body in bodies]
+    task = Task.load(TASK)
     backend, fitter = model.asynchronous(), Fitter(task, model.info.context_length)
 
-    async def by_client() -> None:
+    def light(variant: int) -> Ask:
+        bodies = [json.dumps({"inputs": text}).encode() for text in reviews(num_requests, variant)]
+        return light_http(server, f"/tasks/{task.name}", bodies)
+
+    def by_client(variant: int) -> Ask:
+        texts = reviews(num_requests, variant)
+        return by_one_client(server, lambda client: (partial(client.predict, task.name, text) for text in texts))
+
+    def one_for_one(variant: int) -> Ask:
+        texts = reviews(num_requests, variant)
+        return lambda: few_at_a_time(partial(apredict, task, backend, text, fitter=fitter) for text in texts)
+
+    def in_groups(variant: int) -> Ask:
+        return in_groups_of(reviews(num_requests, variant), lambda some: predict(task, model, some))
+
+    return ways_of(server, light, by_client, in_groups, one_for_one)
+
+
+def light_http(server: Server, path: str, bodies: list[bytes]) -> Ask:
+    """All bodies by the light load generator."""
+    requests = [light_load.post(server.url, path, body) for body in bodies]
+    return lambda: light_load.ask_all(server.url, requests, NUM_CONNECTIONS)
+
+
+def by_one_client(server: Server, calls: Callable[[AsyncClient], Iterator[Callable[[], Awaitable[Any]]]]) -> Ask:
+    """All calls over one `AsyncClient`."""
+
+    async def ask() -> None:
         async with AsyncClient(server.url) as client:
-            await few_at_a_time(partial(client.predict, task.name, text) for text in texts)
+            await few_at_a_time(calls(client))
 
-    async def one_for_one() -> None:
-        await few_at_a_time(partial(apredict, task, backend, text, fitter=fitter) for text in texts)
+    return ask
 
-    def in_groups() -> None:
+
+def in_groups_of(texts: list[str], answer: Callable[[list[str]], Any]) -> Ask:
+    """All texts in this process, as many at once as there are connections."""
+
+    def ask() -> None:
         for start in range(0, len(texts), NUM_CONNECTIONS):
-            predict(task, model, texts[start : start + NUM_CONNECTIONS])
+            answer(texts[start : start + NUM_CONNECTIONS])
 
-    return ways_of(server, requests, by_client, in_groups, one_for_one)
+    return ask
 
 
 def ways_of(
     server: Server,
-    requests: list[bytes],
-    by_client: Callable[[], Awaitable[None]],
-    in_groups: Callable[[], None],
-    one_for_one: Callable[[], Awaitable[None]],
+    light: Callable[[int], Ask],
+    by_client: Callable[[int], Ask],
+    in_groups: Callable[[int], Ask],
+    one_for_one: Callable[[int], Ask],
 ) -> dict[str, Way]:
     """The four ways, in the order in which they take turns."""
     return {
-        "light_http": Way(lambda: light_load.ask_all(server.url, requests, NUM_CONNECTIONS), server),
+        "light_http": Way(light, server),
         "in_process_groups": Way(in_groups),
         "client_http": Way(by_client, server),
         "in_process_one_for_one": Way(one_for_one),
