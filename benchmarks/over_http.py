@@ -3,8 +3,8 @@
 Starts `handful serve` on a free port and loads the same model in this process. Each round then sends all requests by a
 light load generator (`light_load.py`), by `handful.AsyncClient`, and in process, in turns; the first round warms up. As
 in W1 each round of each way has examples and queries of its own, so that nothing is left of an earlier one: the prefix
-is computed within the time measured. In process requests come 64 at a time: in groups, each of which waits for all of the
-last one, and one for one, as connections do.
+is computed within the time measured. In process requests come 64 at a time: in groups, each of which waits for all of
+the last one, and one for one, as connections do.
 
 Beside requests a second: processor time a request of the server's event loop, of its other threads (the engine's) and
 of the client (Linux's /proc; unlike the rates it says little about what else ran), and requests for each step of the
