@@ -93,7 +93,7 @@ class FakeBackend:
             raise InvalidInputError("A continuation is empty.")
         return [self._score(prompt, continuations) for prompt in prompts]
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, layer: int | None = None) -> NDArray[np.float32]:
         """The counts of the bytes by their last three bits: `[len(texts), 8]`."""
         self.calls.append(("embed", len(texts)))
         rows = [np.bincount(np.frombuffer(t.encode(), np.uint8) % HIDDEN_SIZE, minlength=HIDDEN_SIZE) for t in texts]
@@ -179,9 +179,9 @@ class AsyncFakeBackend:
         """Log-probabilities behind one prompt."""
         return self.backend.score([prompt], continuations)[0]
 
-    async def embed(self, text: Prompt) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:
         """One text's vector: `[8]`."""
-        vector: NDArray[np.float32] = self.backend.embed([_text(text)])[0]
+        vector: NDArray[np.float32] = self.backend.embed([_text(text)], layer=layer)[0]
         return vector
 
     async def count_tokens(self, text: str) -> int:

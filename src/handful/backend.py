@@ -50,8 +50,12 @@ class Backend(Protocol):
         """
         ...
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Final hidden state (behind the last norm) at each text's last token: `[len(texts), hidden_size]`."""
+    def embed(self, texts: Sequence[str], *, layer: int | None = None) -> NDArray[np.float32]:
+        """Hidden state at each text's last token, `[len(texts), hidden_size]`: the final one, behind the last norm.
+
+        With `layer`, from 1 to below `info.num_layers`, the residual stream as it leaves the layer of that number.
+        Raises InvalidParameterError for a layer that there isn't, PromptTooLongError, BusyError, EngineError.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -99,8 +103,8 @@ class AsyncBackend(Protocol):
         """Log-probabilities of the continuations behind the prompt."""
         ...
 
-    async def embed(self, text: Prompt) -> NDArray[np.float32]:
-        """Final hidden state at the text's last token: `[hidden_size]`."""
+    async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:
+        """Hidden state at the text's last token, `[hidden_size]`: the final one, or that behind a layer."""
         ...
 
     async def count_tokens(self, text: str) -> int:

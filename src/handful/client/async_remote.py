@@ -59,9 +59,9 @@ class AsyncRemoteModel:
         """See `AsyncBackend.score`."""
         return calls.read_scores(await self._driver.run(calls.score(self._model, [prompt], continuations)), 1)[0]
 
-    async def embed(self, text: Prompt) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:
         """See `AsyncBackend.embed`."""
-        answer = await self._driver.run(calls.embed(self._model, [text]))
+        answer = await self._driver.run(calls.embed(self._model, [text], layer))
         vector: NDArray[np.float32] = calls.read_embedded(answer, 1, self._info.hidden_size)[0]
         return vector
 

@@ -50,9 +50,9 @@ def score(model: str, prompts: Sequence[str], continuations: Sequence[str]) -> C
     return Call("POST", _path(model, "score"), json_bytes(body))
 
 
-def embed(model: str, prompts: Sequence[Prompt]) -> Call:
+def embed(model: str, prompts: Sequence[Prompt], layer: int | None = None) -> Call:
     """The call that asks for hidden states, as float32 and not as decimal numbers."""
-    body = {"inputs": _inputs(prompts), "encoding_format": "base64"}
+    body = {"inputs": _inputs(prompts), "encoding_format": "base64"} | ({} if layer is None else {"layer": layer})
     return Call("POST", _path(model, "embed"), json_bytes(body))
 
 

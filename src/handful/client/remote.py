@@ -52,12 +52,12 @@ class RemoteModel:
         parts = self._served().parts(prompts, most=MAX_SCORES // max(1, len(continuations)))
         return self._each(parts, lambda part: calls.score(self._model, part, continuations), calls.read_scores)
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, layer: int | None = None) -> NDArray[np.float32]:
         """See `Backend.embed`."""
         size = self.info.hidden_size
         rows = self._each(
             self._served().parts(texts),
-            lambda part: calls.embed(self._model, part),
+            lambda part: calls.embed(self._model, part, layer),
             lambda answer, num: list(calls.read_embedded(answer, num, size)),
         )
         return np.stack(rows) if rows else np.zeros((0, size), dtype=np.float32)

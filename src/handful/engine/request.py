@@ -50,7 +50,9 @@ class ScoreLabels:
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """The final hidden state at the prompt's last token."""
+    """The hidden state at the prompt's last token: behind the last norm, or as it leaves `layer`, counted from 1."""
+
+    layer: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

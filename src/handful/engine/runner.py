@@ -12,6 +12,7 @@ from torch import Tensor
 from handful.engine.attention_native import NativeAttention
 from handful.engine.attention_torch import TorchAttention
 from handful.engine.batch import Batch, build_batch
+from handful.engine.layer_states import LayerStates
 from handful.engine.memory import KVMemory
 from handful.engine.request import Work
 from handful.model.decoder import Attend, Decoder
@@ -44,8 +45,11 @@ class Runner:
         """Run a step. Returns its works in the order of their rows, and the wanted rows, normed, `[M, hidden]`."""
         batch = build_batch(works, self.decoder.device)
         attention = self._attention_of(batch, self.memory, self.spec)
-        hidden = self.decoder.forward(batch.tokens, batch.positions, attention, batch.wanted)
-        return batch.works, self.decoder.final_norm(hidden)
+        states = LayerStates.of(batch)
+        observe = None if states is None else states.take
+        hidden = self.decoder.forward(batch.tokens, batch.positions, attention, batch.wanted, observe)
+        rows = self.decoder.final_norm(hidden)
+        return batch.works, rows if states is None else states.put_into(rows)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""

@@ -89,10 +89,10 @@ class AsyncModel:
         plan = await self._off_loop(num_characters, lambda: self._model.plan_score(prompt, continuations, self._owner))
         return plan.read([await self._run(make) for make in plan.makers])
 
-    async def embed(self, text: Prompt) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:
         """See `AsyncBackend.embed`."""
         ids = await self._encode(text)
-        return await self._run(lambda done: self._model.embed_job(ids, done))
+        return await self._run(lambda done: self._model.embed_job(ids, layer, done))
 
     async def count_tokens(self, text: str) -> int:
         """See `AsyncBackend.count_tokens`."""

@@ -84,10 +84,10 @@ class LocalModel:
         answers = iter(self._run([make for plan in plans for make in plan.makers]))
         return [plan.read([next(answers) for _ in plan.makers]) for plan in plans]
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, layer: int | None = None) -> NDArray[np.float32]:
         """See `Backend.embed`."""
         encoded = self.encode_prompts(texts)
-        vectors = self._run([partial(self.embed_job, ids) for ids in encoded])
+        vectors = self._run([partial(self.embed_job, ids, layer) for ids in encoded])
         return np.stack(vectors) if vectors else np.zeros((0, self._info.hidden_size), dtype=np.float32)
 
     def count_tokens(self, text: str, owner: str = "") -> int:
@@ -158,10 +158,13 @@ class LocalModel:
                 raise InvalidParameterError("logit_bias", f"names token {token}; the ids go from 0 to {last}.")
         return GenerationJob(ids, parameters, self.tokenizer, self._settings.request_timeout_s, done)
 
-    def embed_job(self, ids: tuple[int, ...], done: Callable[[], None]) -> EmbedJob:
+    def embed_job(self, ids: tuple[int, ...], layer: int | None, done: Callable[[], None]) -> EmbedJob:
         """A job for a text's hidden state."""
         self._check_length(len(ids), 0, "new tokens")
-        return EmbedJob([make_request(ids, Embed(), self._settings.request_timeout_s)], done)
+        if layer is not None and not 1 <= layer < self._info.num_layers:
+            problem = f"must be from 1 to {self._info.num_layers - 1}, not {layer}."
+            raise InvalidParameterError("layer", problem, fix="Leave it out for the final hidden state.")
+        return EmbedJob([make_request(ids, Embed(layer), self._settings.request_timeout_s)], done)
 
     def warm_job(self, prefix: str, done: Callable[[], None]) -> WarmJob:
         """A job that computes a prefix and holds it."""

@@ -90,7 +90,7 @@ class TransformersRunner:
         (work,) = works
         request = work.request
         if isinstance(request.goal, Embed):
-            rows = self._embed(request.prompt)
+            rows = self._embed(request.prompt, request.goal.layer)
         elif isinstance(request.goal, ScoreLabels):
             rows = self._score(request, request.goal)
         elif work.first == 0:
@@ -149,12 +149,13 @@ class TransformersRunner:
             return self._forward([*prompt, *tokens], Held(None, 0), len(tokens))[0]
         return self._forward(tokens, Held(past, held.length), len(tokens))[0]
 
-    def _embed(self, prompt: Sequence[int]) -> Tensor:
-        """What the model's head sees at the last token: `[1, hidden]`."""
+    def _embed(self, prompt: Sequence[int], layer: int | None) -> Tensor:
+        """What the model's head sees at the last token, or what leaves a layer: `[1, hidden]`."""
         ids = torch.tensor([list(prompt)], device=self._device)
         base = self._model.base_model
-        if base is self._model:
-            states = self._model(input_ids=ids, output_hidden_states=True, return_dict=True).hidden_states[-1]
+        if base is self._model or layer is not None:
+            hidden = self._model(input_ids=ids, output_hidden_states=True, return_dict=True).hidden_states
+            states = hidden[-1 if layer is None else layer]
         else:
             states = base(input_ids=ids, return_dict=True).last_hidden_state
         last: Tensor = states[0, -1:]

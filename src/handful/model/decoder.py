@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 # layer, q [N, H, D], k and v [N, Hkv, D] -> [N, H, D]. v may be strided. What attend keeps, it copies.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+# the layer's number, counted from 1, and its hidden states [N, d]
+Observe = Callable[[int, Tensor], None]
 Mixing = tuple[Rotation | None, Attend]  # of a step: the same for every layer
 
 
@@ -130,12 +132,19 @@ class Decoder:
         fitting = tokens[: self.spec.context_length].to(self.device)
         return fitting, torch.arange(len(fitting), device=self.device)
 
-    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        attend: Attend,
+        wanted: Tensor | None = None,
+        observe: Observe | None = None,
+    ) -> Tensor:
         """Hidden states before the final norm. tokens and positions `[N]` int64 -> `[N, d]`.
 
         `positions` count from 0 within each token's own request and stay below `spec.context_length`. Where only the
         rows `wanted` `[M]` are asked for, the answer is `[M, d]`, and the last layer goes no further with the others
-        than to their keys and values.
+        than to their keys and values. `observe` is told what leaves each layer but the last.
         """
         hidden = self._embed(tokens, positions)
         rotation = self._rotation(positions)
@@ -143,6 +152,8 @@ class Decoder:
         for number, layer in enumerate(self._layers):
             rows = wanted if number == last else None
             hidden = self._run_layer(number, layer, hidden, (rotation, attend), rows)
+            if observe is not None and number != last:
+                observe(number + 1, hidden)
         return hidden
 
     def final_norm(self, hidden: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 POST /models/{id}/backend/generate      {"inputs": text or list, "parameters": {...}, "stream": false}
 POST /models/{id}/backend/score         {"inputs": text or list, "continuations": ["...", ...]}
-POST /models/{id}/backend/embed         {"inputs": text or list, "encoding_format": "float"}
+POST /models/{id}/backend/embed         {"inputs": text or list, "encoding_format": "float", "layer": 22}
 POST /models/{id}/backend/count_tokens  {"inputs": text or list}
 
 Every answer is a list in the order of the inputs (backend_answers.py). Parameters have the names, ranges and defaults
@@ -170,6 +170,7 @@ class EmbedRequest(_PromptsRequest):
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="Numbers, or float32 (little-endian) in base64."
     )
+    layer: int | None = Field(default=None, description="Behind which layer, from 1; left out, behind the last norm.")
 
 
 class CountRequest(_TextsRequest):

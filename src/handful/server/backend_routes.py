@@ -59,11 +59,13 @@ async def _score(request: Request, name: str) -> Response:
 
 
 async def _embed(request: Request, name: str) -> Response:
-    """For each input the model's final hidden state at its last token."""
+    """For each input the model's hidden state at its last token."""
     wire = await _read(request, name, EmbedRequest)
     asked = await _begin(request, name, wire)
     started = time.perf_counter()
-    vectors = await attend(side_by_side(asked.backend.embed(prompt) for prompt in wire.prompts), asked.watch)
+    vectors = await attend(
+        side_by_side(asked.backend.embed(prompt, layer=wire.layer) for prompt in wire.prompts), asked.watch
+    )
     return _response(asked, wire, _VECTORS.dump_json(vectors_on_the_wire(vectors, wire.encoding_format)), started)
 
 

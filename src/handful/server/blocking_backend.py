@@ -47,9 +47,9 @@ class BlockingBackend:
         """See `Backend.score`."""
         return self._run(side_by_side([self._backend.score(prompt, continuations) for prompt in prompts]))
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, layer: int | None = None) -> NDArray[np.float32]:
         """See `Backend.embed`."""
-        vectors = self._run(side_by_side([self._backend.embed(text) for text in texts]))
+        vectors = self._run(side_by_side([self._backend.embed(text, layer=layer) for text in texts]))
         return np.stack(vectors) if vectors else np.zeros((0, self.info.hidden_size), dtype=np.float32)
 
     def count_tokens(self, text: str) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.backend import AsyncBackend
-from handful.errors import InvalidInputError
+from handful.errors import InvalidInputError, InvalidParameterError
 from handful.nlp_types import FeatureOptions, NlpTask
 from handful.pipelines.contract import NlpModel
 from handful.protocol.nlp_request import Asked
@@ -156,8 +156,10 @@ class _EmbeddingBackend:
         self.served = served
         self.info = served.info
 
-    async def embed(self, text: Prompt) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:
         """See `AsyncBackend.embed`. Token ids are refused: which tokens a text has is the model's affair."""
+        if layer is not None:
+            raise InvalidParameterError("layer", "is for language models.", fix="Leave it out.")
         return await self.served.embed(self._text(text))
 
     async def count_tokens(self, text: str) -> int:

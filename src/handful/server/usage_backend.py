@@ -88,13 +88,13 @@ class _Metered:
             tally.add(self._model, Usage(input_characters=len(prompt), prompt_tokens=num_tokens))
         return made
 
-    async def embed(self, text: Prompt) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:
         """See `AsyncBackend.embed`."""
         tally = current_tally.get()
         if tally is None:
-            return await self._own.embed(text)
+            return await self._own.embed(text, layer=layer)
         with tally.working(self._model):
-            made = await self._own.embed(text)
+            made = await self._own.embed(text, layer=layer)
             num_tokens = await self._num_tokens(text)
             tally.add(self._model, Usage(input_characters=_num_characters(text), prompt_tokens=num_tokens))
         return made

@@ -107,6 +107,8 @@ def test_hidden_states_are_those_of_the_model_here(local: LocalModel, remote: Re
     here, there = local.embed(PROMPTS), remote.embed(PROMPTS)
     assert (there.shape, str(there.dtype)) == (here.shape, "float32")
     assert np.abs(here - there).max() < 1e-4
+    assert np.abs(local.embed(PROMPTS, layer=1) - remote.embed(PROMPTS, layer=1)).max() < 1e-4
+    assert np.abs(local.embed(PROMPTS, layer=1) - here).max() > 1e-2
 
 
 def test_counts_are_those_of_the_model_here(local: LocalModel, remote: RemoteModel) -> None:

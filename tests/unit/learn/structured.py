@@ -60,7 +60,7 @@ class StructuredBackend(FakeBackend):
         self.directions = noise("directions", seed).normal(size=(len(labels), NUM_FEATURES))
         self.directions /= np.linalg.norm(self.directions, axis=1, keepdims=True)
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, layer: int | None = None) -> NDArray[np.float32]:
         """`[n, NUM_FEATURES]`."""
         self.calls.append(("embed", len(texts)))
         return np.array([self._state(text) for text in texts], dtype=np.float32).reshape(-1, NUM_FEATURES)

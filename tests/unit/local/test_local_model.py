@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from transformers import AutoModelForCausalLM
 
 from handful.config import Settings
 from handful.engine.request import Work
@@ -153,6 +155,36 @@ def test_an_embedding_is_the_same_alone_and_among_others(model: LocalModel) -> N
     vectors = model.embed(texts)
     assert vectors.shape == (3, model.info.hidden_size)
     assert np.abs(model.embed(texts[2:])[0] - vectors[2]).max() < 1e-4
+
+
+def test_the_state_behind_a_layer_is_that_of_transformers(model: LocalModel) -> None:
+    texts = ["the review is", "a bad film", "the review is negative"]
+    reference: Any = AutoModelForCausalLM.from_pretrained(checkpoint("llama"), dtype=torch.float32).eval()
+    found = {layer: model.embed(texts, layer=layer) for layer in (*range(1, model.info.num_layers), None)}
+    for row, ids in enumerate(model.encode_prompts(texts)):
+        with torch.inference_mode():
+            states = reference(torch.tensor([ids]), output_hidden_states=True).hidden_states
+        for layer, vectors in found.items():
+            wanted = states[-1 if layer is None else layer][0, -1].numpy()
+            assert np.abs(vectors[row] - wanted).max() < 1e-4
+
+
+def test_states_of_different_layers_are_read_in_one_step(model: LocalModel) -> None:
+    asynchronous = model.asynchronous()
+
+    async def side_by_side() -> list[NDArray[np.float32]]:
+        return await asyncio.gather(*(asynchronous.embed("the review is", layer=layer) for layer in (None, 1, None)))
+
+    found = asyncio.run(side_by_side())
+    for vector, layer in zip(found, (None, 1, None), strict=True):
+        assert np.abs(vector - model.embed(["the review is"], layer=layer)[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize("layer", [-1, 0, 3, 10**9])
+def test_a_layer_that_there_is_not_is_refused_by_name(model: LocalModel, layer: int) -> None:
+    assert model.info.num_layers == 3
+    with pytest.raises(InvalidParameterError, match="`layer` must be from 1 to 2"):
+        model.embed(["the review is"], layer=layer)
 
 
 def test_a_pinned_prefix_is_read_from_the_cache_by_the_first_query() -> None:

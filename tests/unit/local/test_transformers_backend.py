@@ -145,6 +145,13 @@ def test_an_embedding_is_what_the_head_sees(model: LocalModel) -> None:
         assert torch.allclose(row.log_softmax(-1), logprobs[-1], atol=1e-3)
 
 
+def test_the_state_behind_a_layer_is_read_as_it_is(phi: LocalModel) -> None:
+    with torch.inference_mode():
+        states = reference("phi")(torch.tensor([phi.encode_prompts(["the review"])[0]]), output_hidden_states=True)
+    wanted = states.hidden_states[1][0, -1].numpy()
+    assert np.abs(phi.embed(["the review"], layer=1)[0] - wanted).max() < 1e-4
+
+
 def test_a_pinned_prefix_is_read_from_the_cache(phi: LocalModel) -> None:
     parameters = GenerationParameters(max_new_tokens=1)
     assert phi.generate([PROMPT], parameters)[0].num_cached_tokens == 0

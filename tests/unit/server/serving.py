@@ -152,7 +152,7 @@ class FakeModel:
         async with self._running():
             return Score(tuple(-float(i + 1) for i in range(len(continuations))), (1,) * len(continuations), 5)
 
-    async def embed(self, text: Prompt) -> NDArray[np.float32]:
+    async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:
         return np.array([3, 4, 0, 0], dtype=np.float32)
 
     async def tokenize(self, text: str, *, add_special: bool = True) -> tuple[TextSpan, ...]:

@@ -96,6 +96,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("score", {"inputs": [""], "continuations": ["x"]}, "inputs"),
     ("score", {"inputs": ["a"] * 500, "continuations": ["x"] * (MAX_SCORES // 500 + 1)}, str(MAX_SCORES)),
     ("embed", {"inputs": "a", "encoding_format": "hex"}, "encoding_format"),
+    ("embed", {"inputs": "a", "layer": "last"}, "layer"),
     ("count_tokens", {"inputs": [3]}, "string"),
 ]
 
