@@ -14,8 +14,8 @@ import numpy as np
 from handful.backend import Backend
 from handful.checks import check_integer
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.learn.auto import Choice
 from handful.learn.calibrate import mean_bias, remove_bias
+from handful.learn.choice import Choice
 from handful.learn.encoded import EncodedPredictor, NamedEncoder, encoded
 from handful.learn.ensemble import EnsemblePredictor, Member
 from handful.learn.evidence import Verdict

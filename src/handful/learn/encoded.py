@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from handful.errors import InvalidInputError, InvalidParameterError, TaskError
-from handful.learn.auto import Choice
+from handful.learn.choice import Choice
 from handful.learn.heads import LinearHead
 from handful.learn.ngrams import texts_to_compare
 from handful.learn.predictor import Predictor

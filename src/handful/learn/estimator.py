@@ -19,7 +19,9 @@ from handful.backend import Backend
 from handful.checks import check_integer
 from handful.errors import InvalidParameterError
 from handful.learn import saved
-from handful.learn.auto import AutoSettings, Choice, fit_auto
+from handful.learn.auto import fit_auto
+from handful.learn.auto_settings import AutoSettings
+from handful.learn.choice import Choice
 from handful.learn.columns import classes_and_codes, texts_of
 from handful.learn.ensemble import EnsemblePredictor
 from handful.learn.ngrams import Encoder

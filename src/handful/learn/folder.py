@@ -12,7 +12,7 @@ import numpy as np
 from handful.backend import Backend
 from handful.errors import InvalidInputError
 from handful.learn import encoded, saved, single
-from handful.learn.auto import Choice
+from handful.learn.choice import Choice
 from handful.learn.encoded import NamedEncoder
 from handful.learn.ensemble import EnsemblePredictor
 from handful.learn.evidence import Verdict

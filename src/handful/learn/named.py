@@ -10,9 +10,11 @@ import numpy as np
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.learn.auto import AutoSettings, Choice, fit_auto
+from handful.learn.auto import fit_auto
+from handful.learn.auto_settings import AutoSettings
 from handful.learn.calibrate import CALIBRATIONS
 from handful.learn.channel import ChannelPredictor, turned_round
+from handful.learn.choice import Choice
 from handful.learn.crossfit import balanced_prompts
 from handful.learn.ensemble import EnsemblePredictor, Member
 from handful.learn.predictor import Predictor

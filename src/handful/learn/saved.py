@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError, NotFoundError
-from handful.learn.auto import Choice
+from handful.learn.choice import Choice
 from handful.learn.ensemble import EnsemblePredictor, Member
 from handful.learn.evidence import Verdict
 from handful.learn.heads import LinearHead

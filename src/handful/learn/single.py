@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError, TaskError
-from handful.learn.auto import Choice
 from handful.learn.channel import ChannelPredictor
+from handful.learn.choice import Choice
 from handful.learn.heads import NeighboursHead
 from handful.learn.named import Ready
 from handful.learn.predictor import Predictor

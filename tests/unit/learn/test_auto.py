@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.learn.auto import AutoSettings, fit_auto
+from handful.learn.auto import fit_auto
+from handful.learn.auto_settings import AutoSettings
 from handful.learn.recipe import CALIBRATED, CENTROID, CENTROID_AND_SCORE, LOGISTIC, PLAIN, RECIPES, Recipe
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
 

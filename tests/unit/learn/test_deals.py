@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from handful.learn.auto import AutoSettings, fit_auto
+from handful.learn.auto import fit_auto
+from handful.learn.auto_settings import AutoSettings
 from handful.learn.crossfit import NUM_FOLDS, read_scores
 from handful.learn.deals import Candidate, candidates, keep_best
 from handful.learn.estimator import FewShotClassifier

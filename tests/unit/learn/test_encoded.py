@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handful.errors import InvalidInputError, InvalidParameterError, NotFoundError
-from handful.learn.auto import Choice
+from handful.learn.choice import Choice
 from handful.learn.distil import Labelled, distil
 from handful.learn.encoded import EncodedPredictor, encoded, read_encoded, save_encoded
 from handful.learn.evidence import Verdict

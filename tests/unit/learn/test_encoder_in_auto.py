@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from handful.errors import InvalidParameterError
-from handful.learn.auto import AutoSettings, fit_auto
+from handful.learn.auto import fit_auto
+from handful.learn.auto_settings import AutoSettings
 from handful.learn.estimator import FewShotClassifier
 from handful.learn.recipe import ENCODER_RECIPES, RECIPES
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, noise, task

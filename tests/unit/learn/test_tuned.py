@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.learn.auto import AutoSettings, Choice, fit_auto
+from handful.learn.auto import fit_auto
+from handful.learn.auto_settings import AutoSettings
+from handful.learn.choice import Choice
 from handful.learn.distil import DistilSettings, Labelled, distil
 from handful.learn.encoded import EncodedPredictor, read_encoded, save_encoded
 from handful.learn.estimator import FewShotClassifier
