@@ -76,10 +76,9 @@ class _Auto:
 
     def cross_fitted(self) -> tuple[EnsemblePredictor, Choice]:
         """Each prompt shows some examples; the others tell its bias and teach the head behind it."""
-        settings, num_shown = self.settings, self.plan.num_shown
-        num_deals = max(settings.num_deals, settings.num_prompts)
-        offered = candidates(self.classes, num_shown, num_deals, settings.seed)
-        if settings.num_deals <= settings.num_prompts:
+        plan = self.plan
+        offered = candidates(self.classes, plan.num_shown, plan.num_deals, self.settings.seed)
+        if not plan.compares:
             offered = offered[::2]  # one order of each deal, and all are kept
         scored = [(one, self.prompts.scored(one.shown)) for one in offered]
         kept = self._kept(scored)
@@ -88,7 +87,7 @@ class _Auto:
         best, reason = self._choose(judged := self._judge(folds))
         num_compared = len(offered) if len(offered) > len(kept.final) else 0
         finished = self._encoded([readings[index] for index in kept.final])
-        return self._finish(finished, best, reason, judged, (num_shown, num_compared))
+        return self._finish(finished, best, reason, judged, (plan.num_shown, num_compared))
 
     def of_few(self) -> tuple[EnsemblePredictor, Choice]:
         """All examples are shown; evidence comes from prompts of half of them, read on the other half."""
@@ -97,14 +96,14 @@ class _Auto:
         readings = [self.prompts.scored(shown) for shown in halves]
         judged = self._judge(folds_of(readings, self.classes, NUM_FOLDS, self.settings.seed) if readings else [])
         kept, reason = self._choose(judged)
-        orders = some_orders(num_examples, self.settings.num_prompts, self.settings.seed)
+        orders = some_orders(num_examples, self.plan.num_prompts, self.settings.seed)
         final = [self.prompts.of_all(order) for order in orders]
         return self._finish(final, kept, reason, judged, (num_examples, 0))
 
     def _kept(self, scored: Sequence[tuple[Candidate, Reading]]) -> Kept:
         """Which candidates are kept, and which are read for each fold."""
         num_folds = NUM_FOLDS if self.settings.tuning is None else NUM_TUNED_FOLDS
-        return keep_best(scored, self.classes, self.settings.num_prompts, num_folds, self.settings.seed)
+        return keep_best(scored, self.classes, self.plan.num_prompts, num_folds, self.settings.seed)
 
     def _choose(self, judged: Sequence[Judged]) -> tuple[Judged, str]:
         if len(self.settings.recipes) == 1:

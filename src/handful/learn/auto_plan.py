@@ -15,6 +15,10 @@ _FEWEST_READ = 4
 # About how many examples a prompt shows where the others teach a head; more where a class has `_MANY`.
 _SHOWN = 4
 _SHOWN_OF_MANY = 8
+# How many prompts are averaged, likewise; and how many more deals are compared for them.
+_PROMPTS = 2
+_PROMPTS_OF_MANY = 4
+_MORE_DEALS = 2
 _MANY = 16
 
 
@@ -22,12 +26,20 @@ _MANY = 16
 class Plan:
     """What to try, and behind prompts of how many examples.
 
+    num_shown, num_prompts, num_deals   as in `AutoSettings`, decided
     shows_all   whether every prompt shows all examples: where no head is to learn, and no smaller number was asked for
     """
 
     num_shown: int
+    num_prompts: int
+    num_deals: int
     recipes: tuple[Recipe, ...]
     shows_all: bool
+
+    @property
+    def compares(self) -> bool:
+        """Whether there are more deals than prompts that are kept, and so something to choose."""
+        return self.num_deals > self.num_prompts
 
     @property
     def needs_states(self) -> bool:
@@ -61,7 +73,9 @@ def plan_for(classes: Classes, labels: tuple[str, ...], settings: AutoSettings) 
     recipes = tuple(recipe for recipe in offered if has_enough or not recipe.has_head)
     has_head = any(recipe.has_head for recipe in recipes)
     asks_for_fewer = settings.num_shown is not None and settings.num_shown < len(classes)
-    plan = Plan(num_shown, recipes, shows_all=not has_head and not asks_for_fewer)
+    num_prompts = settings.num_prompts or (_PROMPTS_OF_MANY if fewest >= _MANY else _PROMPTS)
+    num_deals = max(settings.num_deals or num_prompts + _MORE_DEALS, num_prompts)
+    plan = Plan(num_shown, num_prompts, num_deals, recipes, shows_all=not has_head and not asks_for_fewer)
     if not recipes:
         raise _too_few("A head", num_shown_each, fewest)
     if settings.tuning is not None and not plan.needs_encoder:

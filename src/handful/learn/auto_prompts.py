@@ -9,7 +9,7 @@ from handful.backend import Backend
 from handful.learn.calibrate import mean_bias
 from handful.learn.crossfit import Reading, read_scores, read_states
 from handful.learn.probability import Vector
-from handful.learn.reading import Reader
+from handful.learn.reading import Reader, layers_to_read
 from handful.learn.recipe import Read
 from handful.task.calibration import label_bias, probes
 from handful.task.inputs import Input, values_of
@@ -51,7 +51,7 @@ class Prompts:
 
     def _reader(self, shown: Sequence[int]) -> Reader:
         task = self.task.with_examples(self.task.examples[index] for index in shown)
-        return Reader(task, self.backend, self.synonyms)
+        return Reader(task, self.backend, self.synonyms, layers_to_read(self.backend.info))
 
     def _bias(self, reader: Reader) -> Vector:
         """The prompt's bias without labels."""

@@ -16,10 +16,11 @@ class AutoSettings:
 
     num_shown    examples in one prompt. None: all of them where no head can learn from the others, and else the
                  smallest multiple of the number of labels that is at least 4 (8 with 16 examples of every label)
-    num_prompts  most prompts that are averaged; a query costs one or two passes through the model for each
+    num_prompts  most prompts that are averaged; a query costs one or two passes through the model for each.
+                 None: 2, and 4 with 16 examples of every label
     num_deals    deals of examples that are compared, each in an order and its reverse, for the best `num_prompts` to be
                  kept; no more than `num_prompts` of them leaves nothing to choose. Fitting costs a pass through the
-                 model for each deal, order and example
+                 model for each deal, order and example. None: two more than prompts
     recipes      what to choose from; plain scoring is always judged beside them
     encoder      what the recipes with an encoder read; they are left out without one
     tuning       tune the encoder with the examples: once with all of them, and for the evidence without those that are
@@ -29,8 +30,8 @@ class AutoSettings:
     """
 
     num_shown: int | None = None
-    num_prompts: int = 2
-    num_deals: int = 4
+    num_prompts: int | None = None
+    num_deals: int | None = None
     recipes: tuple[Recipe, ...] = RECIPES
     encoder: Encoder | None = None
     tuning: EncoderTuning | None = None

@@ -22,7 +22,7 @@ from handful.learn.evidence import Verdict
 from handful.learn.heads import NearestCentroid
 from handful.learn.logistic import Logistic
 from handful.learn.probability import Classes, Matrix, Vector, log_loss, log_of
-from handful.learn.reading import Reader
+from handful.learn.reading import Reader, layers_to_read
 from handful.learn.recipe import Fitted
 from handful.learn.tuned import Progress, tune
 from handful.task.fit import Fitter
@@ -237,6 +237,7 @@ def _check_counts(task: Task, counts: list[int], num_confident: int, num_texts: 
 def _student(
     task: Task, backend: Backend, inputs: list[Input], classes: Classes, settings: DistilSettings
 ) -> EnsemblePredictor:
-    reader = Reader(task if settings.behind == "prompt" else task.with_examples(()), backend)
+    asked = task if settings.behind == "prompt" else task.with_examples(())
+    reader = Reader(asked, backend, layers=layers_to_read(backend.info))
     head = _HEADS[settings.head].fit(reader.hidden_states(inputs), classes, len(task.labels))
     return EnsemblePredictor((Member(reader, Fitted(0.0, _even(task), head)),))

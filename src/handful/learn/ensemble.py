@@ -55,8 +55,7 @@ class EnsemblePredictor(Predictor):
 
     def on(self, backend: Backend) -> "EnsemblePredictor":
         """The same, asking another backend (which must run the same model)."""
-        readers = [Reader(member.reader.task, backend, member.reader.synonyms) for member in self.members]
-        members = [Member(reader, member.fitted) for reader, member in zip(readers, self.members, strict=True)]
+        members = [Member(member.reader.on(backend), member.fitted) for member in self.members]
         return EnsemblePredictor(tuple(members), self.sharpness, self.encoder)
 
     @property

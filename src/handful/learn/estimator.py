@@ -35,8 +35,6 @@ from handful.task.review import repetitions
 from handful.task.task import Example, Task
 from handful.types import EncoderTuning
 
-_NUM_PROMPTS = 2
-_NUM_DEALS = 4
 ALL_RECIPES = (*RECIPES, *ENCODER_RECIPES)
 _SHARED = ("model", "encoder")
 _MOST_STEPS = 100_000
@@ -57,9 +55,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                  texts; 0 leaves it as it is. It is tuned four times, three of them for the evidence
     recipe       "auto" chooses by cross-validation; or the name of one of `handful.learn.recipe.RECIPES`
     num_shown    examples in one prompt. None: all where no head is to learn from the others, and else 4 to 8
-    num_prompts  most prompts that are averaged (None: 2, and 1 for the recipe "plain"); more cost more time a query
-    num_deals    deals of examples that are compared for the best `num_prompts` (None: 4, and 1 for the recipe "plain");
-                 more cost more time in fitting, and none a query
+    num_prompts  most prompts that are averaged (None: 2, 4 with 16 examples of every class, and 1 for the recipe
+                 "plain"); more cost more time a query
+    num_deals    deals of examples that are compared for the best `num_prompts` (None: two more than these, and 1 for
+                 the recipe "plain"); more cost more time in fitting, and none a query
     separator    what ends an example in the prompt
     random_state which examples are shown, and in which order: a whole number
     verbose      show a progress bar on standard error while an encoder is tuned
@@ -219,18 +218,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         _check_classes("synonyms", given, classes)
         synonyms = {label: given[one] for one, label in zip(classes.tolist(), labels, strict=True) if one in given}
         recipes = _recipes(self.recipe)
-        num_prompts = self.num_prompts
-        if num_prompts is None:
-            num_prompts = 1 if self.recipe == "plain" else _NUM_PROMPTS
-        num_deals = self.num_deals
-        if num_deals is None:
-            num_deals = 1 if self.recipe == "plain" else _NUM_DEALS
+        usual = 1 if self.recipe == "plain" else None
         if isinstance(self.random_state, bool) or not isinstance(self.random_state, int) or self.random_state < 0:
             raise InvalidParameterError("random_state", f"must be a whole number from 0, not {self.random_state!r}.")
         return AutoSettings(
             num_shown=self.num_shown,
-            num_prompts=num_prompts,
-            num_deals=num_deals,
+            num_prompts=usual if self.num_prompts is None else self.num_prompts,
+            num_deals=usual if self.num_deals is None else self.num_deals,
             recipes=recipes,
             encoder=self.encoder,
             tuning=self._tuning(),

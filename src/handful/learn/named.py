@@ -11,6 +11,7 @@ import numpy as np
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.learn.auto import fit_auto
+from handful.learn.auto_plan import plan_for
 from handful.learn.auto_settings import AutoSettings
 from handful.learn.calibrate import CALIBRATIONS
 from handful.learn.channel import ChannelPredictor, turned_round
@@ -109,12 +110,14 @@ def work_of(name: str, task: Task, num_texts: int) -> Work:
         return Work(0, len(task.labels))
     if name == "knn":
         return Work(max(0, len(task.examples) - _knn_shown(task)), 1)
-    usual, recipes = AutoSettings(), _RECIPES[name]
+    recipes = _RECIPES[name]
+    classes = classes_of([example.output for example in task.examples], task.labels)
+    plan = plan_for(classes, task.labels, AutoSettings(recipes=recipes))
     # Deals are compared in an order and its reverse, where there are more of them than prompts that are kept.
-    num_compared = 2 * usual.num_deals if usual.num_deals > usual.num_prompts else usual.num_prompts
+    num_compared = 2 * plan.num_deals if plan.compares else plan.num_prompts
     num_readings = max(int(one.score_weight > 0) + int(one.kind is not None) for one in recipes)
     each = len(CONTENT_FREE) + NUM_RANDOM_TEXTS + 2 * len(task.examples)
-    return Work(num_compared * each, usual.num_prompts * num_readings, num_compared)
+    return Work(num_compared * each, plan.num_prompts * num_readings, num_compared)
 
 
 def _knn_shown(task: Task) -> int:

@@ -17,9 +17,15 @@ from handful.task.predict import count_now, plan
 from handful.task.problem import join_words
 from handful.task.render import continuations
 from handful.task.task import Task
+from handful.types import ModelInfo
 
 # Prompts sent in one call: enough to fill the engine's steps, few enough for one request to a server.
 _NUM_PROMPTS_A_CALL = 128
+# Besides the final state a head reads the one this far up: the last layers turn to the next token (docs/log.md).
+_READ_DEPTH = 0.8
+
+
+Layers = tuple[int | None, ...]
 
 
 @dataclass(slots=True)
@@ -28,11 +34,13 @@ class Reader:
 
     synonyms   label -> further words that mean it; their probabilities are added to the label's
                (as in arXiv 2102.09690, where Technology = {Technology, Science})
+    layers     behind which layers hidden states are read, side by side; None: behind the last norm
     """
 
     task: Task
     backend: Backend
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    layers: Layers = (None,)
     _fitter: Fitter = field(init=False, repr=False)
     _continuations: tuple[str, ...] = field(init=False, repr=False)
     _columns: list[list[int]] = field(init=False, repr=False)
@@ -45,6 +53,10 @@ class Reader:
         self._continuations = continuations(self.task.replace(labels=words, examples=()))
         self._fitter = Fitter(self.task, self.backend.info.context_length)
 
+    def on(self, backend: Backend) -> "Reader":
+        """The same, asking another backend."""
+        return Reader(self.task, backend, self.synonyms, self.layers)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The task's labels."""
@@ -55,11 +67,18 @@ class Reader:
         return self.score(self.prompts(inputs))
 
     def hidden_states(self, inputs: Sequence[Input]) -> Matrix:
-        """The model's final hidden state where the answer begins: `[n, hidden_size]`."""
+        """The model's hidden states where the answer begins: `[n, len(layers) * hidden_size]`.
+
+        Those of several layers, whose sizes differ, are made equally long.
+        """
         prompts = self.prompts(inputs)
-        rows = [self.backend.embed(part) for part in _parts(prompts)]
-        if not rows:
-            return np.zeros((0, self.backend.info.hidden_size))
+        if not prompts:
+            return np.zeros((0, len(self.layers) * self.backend.info.hidden_size))
+        states = [self._states(prompts, layer) for layer in self.layers]
+        return states[0] if len(states) == 1 else np.concatenate([_equally_long(rows) for rows in states], axis=1)
+
+    def _states(self, prompts: Sequence[str], layer: int | None) -> Matrix:
+        rows = [self.backend.embed(part, layer=layer) for part in _parts(prompts)]
         return np.concatenate(rows).astype(np.float64)
 
     def score(self, prompts: Sequence[str]) -> Matrix:
@@ -88,6 +107,19 @@ class Reader:
         """Prompts whose every variable is `text`, which may say nothing at all: what calibration asks with."""
         values = [dict.fromkeys(self.task.variables, text) for text in texts]
         return [count_now(self._fitter.fit(value), self.backend.count_tokens).prompt for value in values]
+
+
+def layers_to_read(info: ModelInfo) -> Layers:
+    """The layers of a model behind which a head reads best; the last alone where there are hardly any."""
+    layer = round(_READ_DEPTH * info.num_layers)
+    return (layer, None) if 0 < layer < info.num_layers else (None,)
+
+
+def _equally_long(rows: Matrix) -> Matrix:
+    """Each row as long as a row of so many numbers of size 1."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Matrix = rows / np.where(lengths > 0, lengths, 1.0) * np.sqrt(rows.shape[1])
+    return scaled
 
 
 def _words(labels: tuple[str, ...], synonyms: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], list[list[int]]]:

@@ -30,7 +30,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PromptEmbedder:
-    """The model's final hidden state at the answer position (PALP, arXiv 2212.10873; arXiv 2406.16535)."""
+    """The model's hidden state at the answer position (PALP, arXiv 2212.10873; arXiv 2406.16535)."""
 
     reader: Reader
 

@@ -20,7 +20,7 @@ from handful.learn.ensemble import EnsemblePredictor, Member
 from handful.learn.evidence import Verdict
 from handful.learn.heads import LinearHead
 from handful.learn.ngrams import Encoder
-from handful.learn.reading import Reader
+from handful.learn.reading import Layers, Reader
 from handful.learn.recipe import Fitted
 from handful.learn.tuned import save_weights, with_saved_weights
 from handful.task.task import Task
@@ -66,6 +66,7 @@ def save(folder: Path, what: Saved) -> None:
                 "task": member.reader.task.to_dict(),
                 "score_weight": member.fitted.score_weight,
                 "synonyms": {label: list(words) for label, words in member.reader.synonyms.items()},
+                "layers": list(member.reader.layers),
             }
             for member in members
         ],
@@ -173,7 +174,17 @@ def _member(entry: dict[str, Any], index: int, arrays: Arrays, model: Backend) -
         for name in ("", "encoder_")
     ]
     fitted = Fitted(float(entry["score_weight"]), arrays[f"{index}.bias"], *heads)
-    return Member(Reader(Task.from_dict(entry["task"]), model, entry.get("synonyms", {})), fitted)
+    reader = Reader(Task.from_dict(entry["task"]), model, entry.get("synonyms", {}), _layers(entry))
+    return Member(reader, fitted)
+
+
+def _layers(entry: dict[str, Any]) -> Layers:
+    layers = entry.get("layers", [None])  # the first versions don't tell: they read behind the last norm
+    if not isinstance(layers, list) or not layers:
+        raise TypeError("its layers are no list")
+    if not all(layer is None or (type(layer) is int and layer > 0) for layer in layers):
+        raise TypeError("its layers are no numbers from 1")
+    return tuple(layers)
 
 
 def _arrays_of(fitted: Fitted) -> Arrays:

@@ -44,7 +44,7 @@ def test_where_prompts_differ_the_best_of_several_is_clearly_better() -> None:
     gains = []
     for seed in range(8):
         backend = Moody(spread=0.8, seed=seed)
-        gains.append(fitted(backend, 24, 4, seed)[1] - fitted(backend, 24, 1, seed)[1])
+        gains.append(fitted(backend, 12, 4, seed)[1] - fitted(backend, 12, 1, seed)[1])
     assert np.mean(gains) > 0.05
     assert min(gains) > -0.05
 
@@ -95,7 +95,7 @@ def test_of_each_deal_one_order_is_kept_for_every_fold_and_for_all_rows() -> Non
 
 
 def test_what_was_compared_is_said() -> None:
-    _, choice = fit_auto(task(), StructuredBackend(), examples(16), AutoSettings(recipes=(CALIBRATED,), num_shown=4))
+    _, choice = fit_auto(task(), StructuredBackend(), examples(15), AutoSettings(recipes=(CALIBRATED,), num_shown=4))
     assert (choice.num_compared, choice.num_prompts) == (8, 2)
     assert "2 prompts of 4 examples (the best of 8)" in str(choice)
     assert choice.to_dict()["num_compared"] == 8
