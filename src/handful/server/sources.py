@@ -13,7 +13,7 @@ from handful.server.model_entry import ModelSource
 from handful.server.precisions import Precisions
 from handful.server.registry import ModelRegistry
 from handful.server.served_model import ServedModel
-from handful.server.task_registry import ServedTask, TaskRegistry
+from handful.server.task_registry import ServedTask, TaskRegistry, check_runs_tasks
 from handful.task.task import Task
 from handful.types import Precision
 
@@ -76,7 +76,8 @@ def registries(
 
     `purpose_of` says what a model is for (None: that shows when it has loaded); what isn't a language model is loaded
     when it is first asked. `kv_bytes` are those that a language model takes for keys and values. A task without a model
-    runs on the first. Raises NotFoundError, InvalidInputError (names that clash or can't be).
+    runs on the first. Raises NotFoundError, InvalidInputError (names that clash or can't be; a task
+    on a model that isn't for text).
     """
     named = [split_name(spec) for spec in specs]
     models = dict(named)
@@ -88,7 +89,11 @@ def registries(
         served.append(ServedTask(task, name, classifier=classifier))
     added = [(name, model) for name, model in models.items() if name not in {each for each, _ in named}]
     sources = [_source(name, model, load, purpose_of(model), kv_bytes) for name, model in (*named, *added)]
-    return ModelRegistry(sources), TaskRegistry(served)
+    found = ModelRegistry(sources)
+    for each in served:
+        if each.classifier is None:
+            check_runs_tasks(each.model, found.entry(each.model).task)
+    return found, TaskRegistry(served)
 
 
 def check_precisions(precisions: Precisions, models: ModelRegistry, default: Precision) -> None:

@@ -22,7 +22,7 @@ from handful.server.errors import ForbiddenError
 from handful.server.ownership import check_may_change, current_account
 from handful.server.registry import ModelRegistry
 from handful.server.task_body import to_json
-from handful.server.task_registry import ServedTask, TaskKey, TaskRegistry
+from handful.server.task_registry import ServedTask, TaskKey, TaskRegistry, check_runs_tasks
 from handful.store.tasks import StoredTask, TaskStore, TaskVersion
 from handful.task.task import Task
 
@@ -206,9 +206,11 @@ class TaskEditor:
     def _with_model(self, task: Task, *, is_private: bool) -> Task:
         """The task with its model named, which everybody who sees the task must see. Raises InvalidInputError."""
         try:
-            source = self._models.entry(task.model or self._models.names[0]).source
+            entry = self._models.entry(task.model or self._models.names[0])
         except NotFoundError as error:
             raise InvalidInputError(f"`model`: {error.message}", fix=error.fix) from None
+        source = entry.source
+        check_runs_tasks(source.name, entry.task)
         if source.private_to is not None and not is_private:
             raise InvalidInputError("`model` is private and the task isn't.", fix="Make it with `private` set to true.")
         return task if task.model == source.name else task.replace(model=source.name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from handful.backend import AsyncBackend
 from handful.errors import BusyError, HandfulError, InvalidInputError, NotFoundError
 from handful.protocol.names import check_name
+from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.classifier import ServedClassifier
 from handful.server.ownership import current_account, visible
 from handful.server.task_pins import TaskPins
@@ -62,6 +63,12 @@ class ServedTask:
     def prefix(self) -> str:
         """What all its prompts begin with."""
         return prefix(self.task)
+
+
+def check_runs_tasks(model: str, purpose: str | None) -> None:
+    """Refuse a model that is no language model, as far as that is known (InvalidInputError): tasks are its prompts."""
+    if purpose not in (None, TEXT_GENERATION):
+        raise InvalidInputError(f"Model {model} can't run a task: it is for {purpose}.", fix="Name a language model.")
 
 
 class TaskRegistry:

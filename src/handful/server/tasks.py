@@ -22,7 +22,7 @@ from handful.server.models import check_device, wait_s
 from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 from handful.server.task_answers import VERSION, asked_version, described, editor_of, tagged
-from handful.server.task_registry import ServedTask
+from handful.server.task_registry import ServedTask, check_runs_tasks
 from handful.server.usage_tally import uncounted
 from handful.task.fit import Fitter
 from handful.task.predict import ameasure, apredict, stream
@@ -70,6 +70,7 @@ async def predict(request: Request, name: str) -> Response:
     headers = model_headers(backend.info, asked.num_characters) | {"x-task-version": str(served.version)}
     if served.classifier is not None:
         return await answer_with(served.classifier, backend, asked, watch, headers)
+    check_runs_tasks(served.model, state.models.entry(served.model).task)
     fitter = state.tasks.fitter(served, backend)
     if asked.stream:
         return EventStream(_frames(fitter, backend, asked.queries[0]), watch, headers)

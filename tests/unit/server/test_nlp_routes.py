@@ -17,6 +17,7 @@ from handful.server.limits import Limits
 from handful.server.response_cache import ResponseCache
 from handful.store.database import Database
 from handful.store.responses import CacheBounds
+from handful.store.tasks import TaskStore
 from tests.unit.server.nlp_serving import FakeNlp, ask_nlp, nlp_state
 from tests.unit.server.serving import client_of, run
 from tests.unit.server.with_access import bearer, opened, written
@@ -280,5 +281,33 @@ def test_models_are_listed_by_framework() -> None:
         assert language == {"model_id": "fake", "task": "text-generation", "sha": "abc123", "compute_type": "cpu"}
         assert [each["model_id"] for each in listed["sentence-transformers"]] == ["nlp", "org/nlp", "late"]
         assert listed["transformers"] == listed["flair"] == []
+
+    run(check())
+
+
+MOOD: dict[str, Any] = {"name": "mood", "input": "Text: {text}", "output": "Mood: {output}", "labels": ["good", "bad"]}
+
+
+def test_a_task_is_made_on_a_model_for_text_and_on_no_other(database: Database) -> None:
+    async def check() -> None:
+        access = Access.over(database, tokens_required=False)
+        async with client_of(nlp_state(FakeNlp(), access=access), wait=False) as client:
+            refused = await client.post("/tasks", json=MOOD | {"model": "nlp"})
+            assert refused.status_code == 400
+            assert "Model nlp can't run a task: it is for text-classification." in refused.json()["message"]
+
+    run(check())
+
+
+def test_a_task_whose_model_turns_out_to_be_for_another_is_refused_by_name(database: Database) -> None:
+    body = json.dumps(MOOD | {"model": "late"})
+    TaskStore(database).create("mood", body, owner=None, is_private=False)
+
+    async def check() -> None:
+        access = Access.over(database, tokens_required=False)
+        async with client_of(nlp_state(FakeNlp(), access=access), wait=False) as client:
+            late = await client.post("/tasks/mood", json={"inputs": "x"}, headers={"x-wait-for-model": "1"})
+            assert late.status_code == 400
+            assert "Model late can't run a task: it is for text-classification." in late.json()["message"]
 
     run(check())

@@ -56,6 +56,12 @@ def test_tasks_bring_their_models_and_others_run_on_the_first() -> None:
     assert [task.model for task in served] == ["default", "org/other"]
 
 
+def test_a_task_on_a_model_that_is_not_for_text_is_refused() -> None:
+    purposes = {"default": "text-generation", "cls": "text-classification"}
+    with pytest.raises(InvalidInputError, match="Model cls can't run a task: it is for text-classification"):
+        registries(["default"], [UPPER.replace(model="cls")], lambda *_: FakeModel(), purposes.__getitem__)
+
+
 def test_the_same_name_for_two_models_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="Two models"):
         registries(["a=x", "a=y"], [], lambda *_: FakeModel())
