@@ -19,18 +19,16 @@ from typing import Any
 
 from starlette.requests import Request
 
-from handful.errors import InvalidParameterError
 from handful.server.auth import caller_of
 from handful.server.headers import exposed
+from handful.server.model_wish import CACHE, switch
 from handful.server.response_cache import ResponseCache
 from handful.server.state import state_of
 from handful.server.usage_tally import current_tally
 from handful.store.usage import Usage
 from handful.types import Generation, GenerationParameters, ModelInfo
 
-HEADER = "x-use-cache"
 version = cache(importlib.metadata.version)  # it reads files each time
-_SWITCH = {"1": True, "true": True, "0": False, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def slot_for(
     whether the same request always has the same answer. Raises InvalidParameterError for a header that can't be read.
     """
     state = state_of(request)
-    wanted = _wanted(request) if is_wanted is None else is_wanted
+    wanted = switch(request, CACHE) if is_wanted is None else is_wanted
     is_used = is_same if wanted is None else wanted
     if not (is_used and state.responses.is_on):
         return Slot(state.responses, None, model)
@@ -91,12 +89,3 @@ def always_same(parameters: GenerationParameters) -> bool:
 def are_whole(generations: Iterable[Generation]) -> bool:
     """Whether the clock had no part in the texts."""
     return all(made.finish_reason != "max_time" for each in generations for made in each.completions)
-
-
-def _wanted(request: Request) -> bool | None:
-    header = request.headers.get(HEADER)
-    if header is None:
-        return None
-    if header.strip().lower() not in _SWITCH:
-        raise InvalidParameterError(HEADER, "must be true or false.", fix="Leave it out to let the server choose.")
-    return _SWITCH[header.strip().lower()]

@@ -15,8 +15,8 @@ from handful.server.attend import Watch, attend, closing, side_by_side
 from handful.server.cached import Slot, always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
-from handful.server.registry import HELD_NOT_READY_S
-from handful.server.state import ServerState, state_of
+from handful.server.model_wish import model_of
+from handful.server.state import state_of
 from handful.types import GenerationParameters
 
 
@@ -71,9 +71,7 @@ async def _begin(
     parameters = asked.generation_parameters()
     state.limits.check_texts([len(prompt) for prompt in asked.prompts], parameters.num_drawn)
     watch = state.watch(request)
-    backend = state.models.ready(name)
-    if backend is None:
-        backend = await attend(wait_for(request, name, asked.options), watch)
+    backend = await model_of(request, name, watch, asked.options)
     check_device(asked.options, backend)
     return parameters, backend, watch
 
@@ -94,19 +92,6 @@ def check_model(named: str | None, name: str, request: Request) -> None:
     """Clients repeat the model in the body: its name, or the whole URL. Another model's name is a mistake."""
     if named is not None and named != name and not named.endswith(request.scope["path"]):
         raise InvalidInputError(f"`model` is not the model of this route, {name}.", fix="Leave it out.")
-
-
-def wait_s(request: Request, options: TextGenerationOptions, state: ServerState) -> float:
-    """How long to wait for a loading model: to the deadline where asked, by option or header; else a moment."""
-    header = request.headers.get("x-wait-for-model", "").lower() in ("1", "true")
-    return state.limits.request_timeout_s if options.wait_for_model or header else HELD_NOT_READY_S
-
-
-async def wait_for(request: Request, name: str, options: TextGenerationOptions) -> AsyncBackend:
-    """The model `name`, waiting for it as long as the request says, and loading it unless it says otherwise."""
-    state = state_of(request)
-    may_load = not options.dont_load_model and request.headers.get("x-load-model", "") != "0"
-    return await state.models.backend(name, wait_s=wait_s(request, options, state), may_load=may_load)
 
 
 def check_device(options: TextGenerationOptions, backend: AsyncBackend) -> None:

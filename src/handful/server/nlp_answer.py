@@ -15,7 +15,8 @@ from handful.protocol.nlp_zero_shot import ZeroShotRequest, reads_lists
 from handful.server.attend import attend
 from handful.server.cached import cache_headers, slot_for
 from handful.server.headers import model_headers, work_headers
-from handful.server.models import check_device, check_model, wait_for
+from handful.server.model_wish import model_of
+from handful.server.models import check_device, check_model
 from handful.server.nlp_language_model import LanguageModelTasks
 from handful.server.nlp_served import ServedNlpModel, served_behind
 from handful.server.state import state_of
@@ -31,9 +32,7 @@ async def answer_task(request: Request, name: str, task: NlpTask, body: bytes) -
     asked = wire.asked(task)
     state.limits.check_texts([max(map(len, asked.texts))] * len(asked.items), asked.answers_each)
     watch, as_lists = state.watch(request), reads_lists(request.headers)
-    backend = state.models.ready(name)
-    if backend is None:
-        backend = await attend(wait_for(request, name, wire.options), watch)
+    backend = await model_of(request, name, watch, wire.options)
     check_device(wire.options, backend)
     served = served_behind(backend)
     _check_task(served, name, task, tasks)

@@ -22,10 +22,10 @@ from handful.protocol.nlp_request import RequestOptions
 from handful.protocol.nlp_tasks import EXAMPLES, TEXT_GENERATION, task_named
 from handful.protocol.payload import parse_request
 from handful.protocol.text_generation import TextGenerationRequest
-from handful.server.attend import attend
 from handful.server.limits import read_body
 from handful.server.model_entry import ModelEntry
-from handful.server.models import generate_text, wait_for
+from handful.server.model_wish import model_of
+from handful.server.models import generate_text
 from handful.server.nlp_answer import answer_task
 from handful.server.openapi import json_answer, json_body, task_answers
 from handful.server.state import state_of
@@ -95,7 +95,7 @@ async def _answer(request: Request, name: str, route_task: str | None) -> Respon
     body = await read_body(request, state.limits)
     if entry.task is None:  # what it is for shows when it has loaded
         options = RequestOptions.from_body(body).options
-        await attend(wait_for(request, name, options), state.watch(request))
+        await model_of(request, name, state.watch(request), options)
     task = _task(entry.task, body) if asked_for is None else asked_for
     if task == TEXT_GENERATION:
         _check_generates(name, entry.task)

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from handful.backend import AsyncBackend
 from handful.errors import EngineError
 from handful.protocol.openai_answer import Heading
-from handful.server.attend import Watch, attend, closing
+from handful.server.attend import Watch, closing
+from handful.server.model_wish import model_of
 from handful.server.openai_models import named_model
-from handful.server.registry import HELD_NOT_READY_S
 from handful.server.state import ServerState
 from handful.types import GenerationParameters, Prompt, StreamEvent
 
@@ -48,15 +48,10 @@ class Asked:
 
 
 async def begin(request: Request, state: ServerState, named: str | None, route_model: str | None) -> Asked:
-    """Find the model that a request means, waiting a moment where it still loads (or long, where the header asks)."""
+    """Find the model that a request means, waiting for it and loading it as the request's headers say."""
     model = named_model(state.models, named, route_model)
     watch = state.watch(request)
-    may_wait = request.headers.get("x-wait-for-model", "").lower() in ("1", "true")
-    wait_s = state.limits.request_timeout_s if may_wait else HELD_NOT_READY_S
-    backend = state.models.ready(model)
-    if backend is None:
-        backend = await attend(state.models.backend(model, wait_s=wait_s), watch)
-    return Asked(model, backend, watch)
+    return Asked(model, await model_of(request, model, watch), watch)
 
 
 async def chunks(

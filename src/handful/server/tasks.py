@@ -18,7 +18,8 @@ from handful.server.classifier_answer import answer_with
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
-from handful.server.models import check_device, wait_s
+from handful.server.model_wish import model_of
+from handful.server.models import check_device
 from handful.server.openapi import json_answer, json_body
 from handful.server.state import state_of
 from handful.server.task_answers import VERSION, asked_version, described, editor_of, tagged
@@ -62,10 +63,7 @@ async def predict(request: Request, name: str) -> Response:
     asked = TaskRequest.from_body(await read_body(request, state.limits))
     state.limits.check_texts([count_characters(query) for query in asked.queries])
     watch = state.watch(request)
-    backend = state.models.ready(served.model)
-    if backend is None:
-        waiting = state.models.backend(served.model, wait_s=wait_s(request, asked.options, state))
-        backend = await attend(waiting, watch)
+    backend = await model_of(request, served.model, watch, asked.options)
     check_device(asked.options, backend)
     headers = model_headers(backend.info, asked.num_characters) | {"x-task-version": str(served.version)}
     if served.classifier is not None:

@@ -23,6 +23,7 @@ from handful.server.attend import attend
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
 from handful.server.limits import read_body
+from handful.server.model_wish import model_of
 from handful.server.models import generate_texts, stream_text
 from handful.server.nlp_served import served_behind
 from handful.server.openai_models import named_model
@@ -92,7 +93,7 @@ async def tokenize(request: Request) -> Response:
     asked = TokenizeRequest.from_body(await read_body(request, state.limits))
     state.limits.check_texts([len(asked.inputs)])
     watch = state.watch(request)
-    backend = await attend(state.models.backend(named_model(state.models, asked.model)), watch)
+    backend = await model_of(request, named_model(state.models, asked.model), watch)
     started = time.perf_counter()
     spans = await attend(backend.tokenize(asked.inputs, add_special=asked.add_special_tokens), watch)
     headers = model_headers(backend.info, len(asked.inputs)) | work_headers(time.perf_counter() - started)

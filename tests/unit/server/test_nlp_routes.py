@@ -311,3 +311,16 @@ def test_a_task_whose_model_turns_out_to_be_for_another_is_refused_by_name(datab
             assert "Model late can't run a task: it is for text-classification." in late.json()["message"]
 
     run(check())
+
+
+def test_a_task_whose_model_is_not_to_be_loaded_does_not_load_it(database: Database) -> None:
+    TaskStore(database).create("mood", json.dumps(MOOD | {"model": "nlp"}), owner=None, is_private=False)
+
+    async def check() -> None:
+        state = nlp_state(FakeNlp(), access=Access.over(database, tokens_required=False))
+        async with client_of(state, wait=False) as client:
+            body = {"inputs": "x", "options": {"dont_load_model": True}}
+            assert (await client.post("/tasks/mood", json=body)).status_code == 503
+            assert state.models.states()["nlp"] == "unloaded"
+
+    run(check())
