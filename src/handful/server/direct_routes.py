@@ -2,7 +2,8 @@
 
 FastAPI describes our routes, and could call them: but finding one among sixty, entering three exit stacks and solving
 dependencies that nobody has was half of what a request cost before its model began. Our routes take the request and
-the texts in their path, nothing else, so a table by the shape of the path finds them. What isn't in it, or is asked by
+the texts in their path, nothing else, so a table by the shape of the path finds them. What stands behind the `?` and
+means nothing to the route is refused here, for all of them (query.py). What isn't in the table, or is asked by
 another method, is passed on, and FastAPI answers as ever: 404, 405, slashes too many, /openapi.json, websockets.
 """
 
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from handful.errors import HandfulError
 from handful.server.errors import error_response
+from handful.server.query import names_read, refuse_unknown_query
 
 Shape = tuple[str, int]
 """A method, and how many slashes are in the path."""
@@ -45,8 +47,11 @@ class DirectRoutes:
             return await self._app(scope, receive, send)
         route, values = found
         scope["route"], scope["endpoint"], scope["path_params"] = route, route.endpoint, values
+        request = Request(scope, receive, send)
         try:
-            response: Response = await route.endpoint(Request(scope, receive, send), **values)
+            if scope["query_string"]:
+                refuse_unknown_query(request, names_read(route))
+            response: Response = await route.endpoint(request, **values)
         except HandfulError as error:
             response = error_response(error, scope["path"])
         return await response(scope, receive, send)

@@ -16,6 +16,7 @@ from handful.server.state import state_of
 router = APIRouter(tags=["health"])
 _MODELS = {"default": "ready"}
 _FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"description": "Something stands behind the `?`, where nothing is read."},
     403: {"description": "Another host or page than this server's is named."},
     503: {"description": "No; the body is the same."},
 }

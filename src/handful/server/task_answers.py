@@ -42,8 +42,7 @@ def editor_of(request: Request) -> TaskEditor:
 
 
 def asked_version(request: Request) -> int | None:
-    """`?version=`, or None where it is left out. Raises InvalidParameterError, also for any other name."""
-    refuse_unknown_query(request, "version")
+    """`?version=`, or None where it is left out. Raises InvalidParameterError."""
     asked = request.query_params.get("version")
     return None if asked is None else _number(asked, "version")
 
@@ -57,14 +56,6 @@ def expected_version(request: Request) -> int | None:
     if found is None:
         raise InvalidParameterError("If-Match", "must be one version, as ETag had it.", fix='For example: "3"')
     return _number(found[1], "If-Match")
-
-
-def refuse_unknown_query(request: Request, *known: str) -> None:
-    """Refuse parameters behind the `?` that mean nothing here. Raises InvalidParameterError."""
-    unknown = set(request.query_params) - set(known)
-    if unknown:
-        fix = f"There is only `{known[0]}`." if known else "Leave it out."
-        raise InvalidParameterError(min(unknown)[:100], "is unknown here.", fix=fix)
 
 
 def described(served: ServedTask) -> dict[str, Any]:

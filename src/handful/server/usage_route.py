@@ -54,9 +54,6 @@ async def show_usage(request: Request) -> Response:
 
 
 def _days(request: Request) -> int:
-    unknown = set(request.query_params) - {"days"}
-    if unknown:
-        raise InvalidParameterError(min(unknown)[:100], "is unknown here.", fix="There is only `days`.")
     asked = request.query_params.get("days", "30")
     if not (asked.isascii() and asked.isdecimal() and len(asked) < 5 and 1 <= int(asked) <= MAX_DAYS):
         raise InvalidParameterError("days", f"must be a whole number from 1 to {MAX_DAYS}.")

@@ -1,5 +1,7 @@
 """A request reaches the route that FastAPI would have called, and what has no route is still FastAPI's."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -10,6 +12,7 @@ from handful.errors import InvalidInputError
 from handful.server.app import create_app
 from handful.server.direct_routes import DirectRoutes
 from handful.server.errors import install_error_handlers
+from tests.unit.server.routes import OPERATIONS, site_in
 from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
 router = APIRouter()
@@ -48,7 +51,7 @@ def made(*, is_direct: bool) -> FastAPI:
     ("method", "path"),
     [
         *[("GET", path) for path in ("/things/all", "/things/a%20b", "/things/a%2Fb", "/things/x/", "/things/", "/")],
-        *[("POST", "/things/a"), ("DELETE", "/things/a"), ("HEAD", "/things/a"), ("GET", "/things/all?a=b")],
+        *[("POST", "/things/a"), ("DELETE", "/things/a"), ("HEAD", "/things/a")],
         *[("GET", "/numbers/7"), ("GET", "/numbers/x"), ("GET", "/openapi.json"), ("GET", "//things/a")],
     ],
 )
@@ -78,5 +81,16 @@ def test_the_frameworks_own_way_to_a_route_is_not_taken(monkeypatch: pytest.Monk
         async with client_of(state) as client:
             monkeypatch.setattr("fastapi.routing.APIRouter.app", None)
             assert (await client.get("/health")).status_code == 200
+
+    run(check())
+
+
+def test_what_means_nothing_behind_the_question_mark_is_refused_by_name_on_every_route(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with site_in(tmp_path) as site:
+            for path, method in OPERATIONS:
+                refused = await site.send(path, method, params={"wait_for_model": "true"})
+                assert refused.status_code in (400, 422), (path, method, refused.text)
+                assert "`wait_for_model` is unknown here." in refused.text, (path, method)
 
     run(check())
