@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from handful.protocol.sse import CONTENT_TYPE
 from handful.server.auth_scopes import is_open
 from handful.server.openapi import AS_IS
+from handful.server.openapi_parameters import examples_of, headers_of
 
 SCHEME = "token"
 _SCHEME = {
@@ -27,7 +28,17 @@ _TAGS = {
     "health": "Probes and figures.",
 }
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
-_EVENTS = {CONTENT_TYPE: {"schema": _EVENT | {"description": "Server-sent events, one a token; `data` is JSON."}}}
+_EVENTS = _EVENT | {"description": "Server-sent events, one a token; `data` is JSON."}
+_TOKEN = {"id": 45, "text": " fox", "logprob": -1.25, "special": False}
+_EVENT_OF = {
+    "openai": {"id": "cmpl-1", "object": "text_completion", "choices": [{"index": 0, "text": " fox"}]},
+    "tasks": {"text": " O\u00f9 est"},
+    "backend": {"text": " fox", "generation": None},
+}
+_ANY_EVENT = {"index": 1, "token": _TOKEN, "generated_text": None, "details": None}
+_FIGURES = "# TYPE handful_requests_waiting gauge\nhandful_requests_waiting 0.0\n"
+_FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
+"""What FastAPI describes of failures that never happen here: routes take texts and read their bodies themselves."""
 
 
 def describe(app: FastAPI) -> None:
@@ -50,10 +61,33 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             for answer in operation["responses"].values():
                 _unpack(answer.get("content", {}).get("application/json", {}))
             if _can_stream(operation):
-                operation["responses"]["200"].setdefault("content", {}).update(_EVENTS)
-    document.setdefault("components", {})["securitySchemes"] = {SCHEME: _SCHEME}
+                operation["responses"]["200"].setdefault("content", {})[CONTENT_TYPE] = _stream_of(operation)
+            _describe_parameters(operation, method, path)
+            if _FRAMEWORKS_OWN[0] in json.dumps(operation["responses"].get("422", {})):
+                del operation["responses"]["422"]
+    document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]["text/plain"]["example"] = _FIGURES
+    components = document.setdefault("components", {})
+    for name in _FRAMEWORKS_OWN:
+        components.get("schemas", {}).pop(name, None)
+    components["securitySchemes"] = {SCHEME: _SCHEME}
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
     return document
+
+
+def _describe_parameters(operation: dict[str, Any], method: str, path: str) -> None:
+    """Examples of what stands in the path and behind the `?`, and the headers that the route reads."""
+    described: list[dict[str, Any]] = [*operation.get("parameters", ()), *headers_of(method, path, operation["tags"])]
+    known = examples_of(path)
+    for each in described:
+        if each["name"] in known:
+            each["example"] = known[each["name"]]
+    if described:
+        operation["parameters"] = described
+
+
+def _stream_of(operation: dict[str, Any]) -> dict[str, Any]:
+    event = next((_EVENT_OF[tag] for tag in operation["tags"] if tag in _EVENT_OF), _ANY_EVENT)
+    return {"schema": _EVENTS, "example": {"data": json.dumps(event)}}
 
 
 def _unpack(content: dict[str, Any]) -> None:

@@ -80,6 +80,32 @@ def test_every_route_says_what_it_answers(name: str) -> None:
     assert name in DONE or answered == ["204"] or name in ("get /metrics", "post /generate_stream")
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_parameter_has_an_example_or_a_default_that_its_schema_takes(name: str) -> None:
+    for each in OPERATIONS[name].get("parameters", ()):
+        shown = each.get("example", each["schema"].get("default"))
+        assert shown is not None, each
+        jsonschema_rs.validator_for(each["schema"]).validate(shown)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_answer_is_shown_by_an_example(name: str) -> None:
+    for status, answer in OPERATIONS[name]["responses"].items():
+        for content in answer.get("content", {}).values():
+            assert "example" in content or "examples" in content, status
+
+
+def test_nothing_is_described_that_the_framework_would_have_answered() -> None:
+    assert "HTTPValidationError" not in str(DOCUMENT)
+
+
+@pytest.mark.parametrize("header", ["x-wait-for-model", "x-load-model", "x-use-cache", "x-zero-shot-shape"])
+def test_the_headers_of_a_model_are_described(header: str) -> None:
+    named = {name for name, each in OPERATIONS.items() if header in str(each.get("parameters"))}
+    assert {"post /models/{name}", "post /pipeline/{task}/{org}/{name}"} <= named
+    assert not named & {"post /tasks", "get /v1/models", "post /api/models", "put /tasks/{name}"}
+
+
 @pytest.mark.parametrize("name", DONE)
 def test_every_answer_has_a_shape_and_examples_of_it(name: str) -> None:
     schema = DONE[name]["schema"]
