@@ -7,7 +7,8 @@ AuthGate     the token, and what it may do             auth.py
 DrainGate    refuses what comes after SIGTERM          drain.py
 UsageGate    the token's limits, and its usage         usage.py
 DirectRoutes finds the route                           direct_routes.py
-routes       nlp_routes.py, backend_routes.py, openai_*.py, tgi.py, tasks*.py, health.py, metrics.py, usage_route.py
+routes       nlp_routes.py, backend_routes.py, openai_*.py, tgi.py, tasks*.py, health.py, metrics.py, usage_route.py,
+             docs_page.py
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from fastapi import APIRouter, FastAPI
 from handful.server import (
     backend_routes,
     bulk,
+    docs_page,
     health,
     metrics,
     models_registered,
@@ -62,6 +64,7 @@ _OWN = (
 _ROUTERS: tuple[tuple[APIRouter, dict[int | str, Any] | None], ...] = (
     (health.router, None),
     (metrics.router, failures("hugging face")),
+    (docs_page.router, failures("hugging face")),
     (bulk.router, None),
     *((router, failures("openai")) for router in _OPENAI),
     (tgi.router, failures("tgi")),
@@ -79,7 +82,7 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
         title="handful",
         version=version("handful"),
         summary="Few-shot predictions from a language model on your own machine.",
-        docs_url=None,  # the page would load its script from another site
+        docs_url=None,  # the page would load its script from another site; ours is docs_page.py
         redoc_url=None,
         lifespan=lambda app: _lifespan(app, state, when_settled),
     )

@@ -25,7 +25,7 @@ _TAGS = {
     "models": "What is served, and models of an account's own.",
     "backend": "What handful's own client asks: the verbs of a model.",
     "accounts": "What was used.",
-    "health": "Probes and figures.",
+    "health": "Probes, figures, and this description.",
 }
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 _EVENTS = _EVENT | {"description": "Server-sent events, one a token; `data` is JSON."}
