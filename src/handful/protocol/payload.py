@@ -16,7 +16,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _decode(body: bytes) -> str:
     try:
-        return body.decode("utf-8")
+        return body.decode("utf-8-sig")  # some shells write a byte order mark first, which is no part of what is said
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"The body is not UTF-8 (byte {error.start}).", fix="Send the text as UTF-8.") from None
 

@@ -1,5 +1,6 @@
 """What a schema found wrong with a request, as short sentences that name the field and never repeat its value."""
 
+import re
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -8,6 +9,7 @@ from handful.errors import InvalidInputError
 
 MAX_PROBLEMS = 10
 _MAX_NAME = 60
+_TYPE = re.compile(r"(str|int|float|bool|dict|list|tuple)(\[.*\])?", re.DOTALL)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,19 +33,27 @@ def validate(schema: type[Model], value: object) -> Model:
 def describe(error: ValidationError, schema: type[BaseModel]) -> list[str]:
     """One sentence for each problem: "Error in `parameters.top_k`: input should be a valid integer"."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    sentences = [_sentence(problem["type"], problem["loc"], problem["msg"], schema) for problem in found[:MAX_PROBLEMS]]
+    told = (_sentence(problem["type"], problem["loc"], problem["msg"], schema) for problem in found[:MAX_PROBLEMS])
+    sentences = list(dict.fromkeys(told))
     if len(found) > MAX_PROBLEMS:
         sentences.append(f"And {len(found) - MAX_PROBLEMS} more problems.")
     return sentences
 
 
 def _sentence(kind: str, location: tuple[int | str, ...], message: str, schema: type[BaseModel]) -> str:
-    path = ".".join(str(part)[:_MAX_NAME] for part in location) or "body"
+    path = ".".join(str(part)[:_MAX_NAME] for part in location if not _is_type(part)) or "body"
+    if kind == "model_type":  # whose message has the name of a class
+        return f"Error in `{path}`: should be an object"
     if kind == "missing":
         return f"Error in `{path}`: field required"
     if kind == "extra_forbidden":
         return f"Error in `{path}`: unknown key. {_hint(location, schema)}".rstrip()
     return f"Error in `{path}`: {message[:1].lower()}{message[1:]}"
+
+
+def _is_type(part: int | str) -> bool:
+    """Whether a part of a location says which type of several was tried, and no place in the body."""
+    return isinstance(part, str) and _TYPE.fullmatch(part) is not None
 
 
 def _hint(location: tuple[int | str, ...], schema: type[BaseModel]) -> str:
@@ -54,7 +64,7 @@ def _hint(location: tuple[int | str, ...], schema: type[BaseModel]) -> str:
         if inner is not here and key in inner.model_fields:
             return f"It belongs under `{name}`."
     usable = [name for name, field in here.model_fields.items() if not (field.description or "").startswith("Refused:")]
-    return "Known here: " + ", ".join(f"`{name}`" for name in usable) + "."
+    return "Known here: " + ", ".join(f"`{name}`" for name in usable) + "." if usable else "Leave it out."
 
 
 def _schema_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:

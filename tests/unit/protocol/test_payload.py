@@ -19,6 +19,8 @@ def test_a_json_object_is_taken_as_it_is() -> None:
         (b'["a", "b"]', ["a", "b"]),
         (b"raw text", "raw text"),
         (b"5", "5"),
+        (b"\xef\xbb\xbfraw text", "raw text"),
+        (b'\xef\xbb\xbf{"inputs": "a"}', "a"),
         ("käse".encode(), "käse"),
     ],
 )

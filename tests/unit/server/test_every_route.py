@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -91,6 +92,23 @@ async def _refused(site: Site, path: str, method: str, body: Any, place: tuple[s
         assert min(seconds) < QUICK_S, case
     else:  # seeds have 64 bits, and what counts down to a bound may be as large as it likes
         assert place[-1] in ("seed", "top_k", "repetition_penalty"), case
+
+
+def test_no_refusal_names_a_class_of_the_server(tmp_path: Path) -> None:
+    """What is wrong is told in the words of the body, whatever of it has another type."""
+    class_name = re.compile(r"\b[A-Z][a-z]+([A-Z][a-z]+)+\b|list\[")
+
+    async def check() -> None:
+        async with site_in(tmp_path) as site:
+            for path, method in WITH_JSON:
+                body = shown_bodies(path, method)[0]
+                places = {place[:end] for place, _ in leaves(body) for end in range(1, len(place) + 1)}
+                for place in [*sorted(places, key=str), ("parameters",), ("options",)]:
+                    for value in ([[]], {"surprise": 1}, True):
+                        said = (await site.send(path, method, json=changed(body, place, value))).text
+                        assert not class_name.search(said), (path, place, value, said)
+
+    run(check())
 
 
 def test_a_body_is_refused_while_it_is_read(tmp_path: Path) -> None:
