@@ -57,22 +57,24 @@ def _is_type(part: int | str) -> bool:
 
 
 def _hint(location: tuple[int | str, ...], schema: type[BaseModel]) -> str:
-    """Where a key that isn't known here belongs, or which keys are known here."""
+    """Where a key that isn't known here belongs, or which keys are known here, where that can be told."""
     key, here = location[-1], _schema_at(schema, location[:-1])
+    if here is None:
+        return ""
     for name in here.model_fields:
         inner = _schema_at(here, (name,))
-        if inner is not here and key in inner.model_fields:
+        if inner is not None and key in inner.model_fields:
             return f"It belongs under `{name}`."
     usable = [name for name, field in here.model_fields.items() if not (field.description or "").startswith("Refused:")]
     return "Known here: " + ", ".join(f"`{name}`" for name in usable) + "." if usable else "Leave it out."
 
 
-def _schema_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
-    """The schema of the object at a location, or the nearest one above it."""
+def _schema_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The schema of the object at a location; None where a list or a choice of types stands on the way."""
     for part in location:
         field = schema.model_fields.get(str(part))
         annotation = field.annotation if field else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return schema
+            return None
         schema = annotation
     return schema

@@ -12,6 +12,7 @@ work, of which nothing is kept. Streams and texts that `max_time` ended are neve
 import hashlib
 import importlib.metadata
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,7 +29,17 @@ from handful.server.usage_tally import current_tally
 from handful.store.usage import Usage
 from handful.types import Generation, GenerationParameters, ModelInfo
 
+_TIME = re.compile(r"[0-9]{1,9}\.[0-9]{3}")
+_FORM = "value and compute_time"
 version = cache(importlib.metadata.version)  # it reads files each time
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer as JSON-ready values, and the `x-compute-time` that it had when it was computed."""
+
+    value: Any
+    compute_time: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +50,18 @@ class Slot:
     key: str | None
     model: str
 
-    def find(self) -> Any | None:
-        """The answer that was kept, as JSON-ready values, or None. One that is found counts as a request."""
-        value = None if self.key is None else self.cache.find(self.key)
+    def find(self) -> Kept | None:
+        """The answer that was kept, or None. One that is found counts as a request."""
+        kept = None if self.key is None else _kept(self.cache.find(self.key))
         tally = current_tally.get()
-        if value is not None and tally is not None:
+        if kept is not None and tally is not None:
             tally.add(self.model, Usage())
-        return value
+        return kept
 
-    def keep(self, value: Any) -> None:
-        """Keep the answer."""
+    def keep(self, value: Any, headers: Mapping[str, str]) -> None:
+        """Keep the answer, which had these headers."""
         if self.key is not None:
-            self.cache.keep(self.key, value)
+            self.cache.keep(self.key, {"value": value, "compute_time": headers["x-compute-time"]})
 
 
 def slot_for(
@@ -72,13 +83,14 @@ def slot_for(
 
 def key_of(account: str | None, model: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """The key of an answer. None is the account of callers without a token."""
-    everything = {"handful": version("handful"), "account": account, "model": model, "asked": asked}
+    everything = {"handful": version("handful"), "account": account, "model": model, "asked": asked, "form": _FORM}
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
 
-def cache_headers(headers: dict[str, str], seconds: float) -> dict[str, str]:
-    """The headers of an answer that was found: those of the model, but nothing was computed."""
-    return exposed(headers | {"x-compute-type": "cache", "x-compute-time": f"{seconds:.3f}"})
+def cache_headers(headers: dict[str, str], kept: Kept) -> dict[str, str]:
+    """The headers of an answer that was found: those of the model, and, as the hosted API told it, the time that was
+    needed once and isn't again."""
+    return exposed(headers | {"x-compute-type": "cache", "x-compute-time": kept.compute_time})
 
 
 def always_same(parameters: GenerationParameters) -> bool:
@@ -89,3 +101,10 @@ def always_same(parameters: GenerationParameters) -> bool:
 def are_whole(generations: Iterable[Generation]) -> bool:
     """Whether the clock had no part in the texts."""
     return all(made.finish_reason != "max_time" for each in generations for made in each.completions)
+
+
+def _kept(found: Any) -> Kept | None:
+    """What lies under a key, if it is an answer with its time: who writes to the database may have changed it."""
+    if not isinstance(found, dict) or "value" not in found or not _TIME.fullmatch(str(found.get("compute_time"))):
+        return None
+    return Kept(found["value"], found["compute_time"])

@@ -38,14 +38,15 @@ async def generate_texts(
     started = time.perf_counter()
     headers = model_headers(backend.info, sum(map(len, asked.prompts)))
     slot = _slot(request, name, asked, parameters, backend)
-    if (found := slot.find()) is not None:
-        return found, cache_headers(headers, time.perf_counter() - started)
+    if (kept := slot.find()) is not None:
+        return kept.value, cache_headers(headers, kept)
     works = [backend.generate(prompt, parameters) for prompt in asked.prompts]
     generations = await attend(side_by_side(works), watch)
     texts = answer(asked, generations)
+    headers |= work_headers(time.perf_counter() - started, generations)
     if are_whole(generations):
-        slot.keep(texts)
-    return texts, headers | work_headers(time.perf_counter() - started, generations)
+        slot.keep(texts, headers)
+    return texts, headers
 
 
 def _slot(

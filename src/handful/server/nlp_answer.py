@@ -41,11 +41,12 @@ async def answer_task(request: Request, name: str, task: NlpTask, body: bytes) -
     said = {"route": task, "as_lists": as_lists} | wire.model_dump(mode="json", exclude={"options", "model"})
     slot = slot_for(request, name, backend.info, said, is_wanted=wire.options.wants_cache, is_same=asked.is_repeatable)
     if (kept := slot.find()) is not None:
-        return JSONResponse(kept, headers=cache_headers(headers, time.perf_counter() - started))
+        return JSONResponse(kept.value, headers=cache_headers(headers, kept))
     work = tasks.answer(backend, wire, asked) if served is None else _ask(served, asked, name)
     value = _shaped(wire, await attend(work, watch), as_lists)
-    response = JSONResponse(value, headers=headers | work_headers(time.perf_counter() - started))
-    slot.keep(value)
+    headers |= work_headers(time.perf_counter() - started)
+    response = JSONResponse(value, headers=headers)
+    slot.keep(value, headers)
     return response
 
 

@@ -62,14 +62,15 @@ async def _chat(request: Request, route_model: str | None) -> Response:
     started = time.perf_counter()
     said = {"route": "chat", "prompt": prompt} | wire.model_dump(mode="json")  # the template may change with the files
     slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=always_same(parameters))
-    if (found := slot.find()) is not None:
+    if (kept := slot.find()) is not None:
         own = {"id": heading.id, "created": heading.created}
-        return JSONResponse(found | own, headers=cache_headers(headers, time.perf_counter() - started))
+        return JSONResponse(kept.value | own, headers=cache_headers(headers, kept))
     generation = await attend(asked.backend.generate(prompt, parameters), asked.watch)
     value = chat_answer(wire, heading, generation)
+    headers |= work_headers(time.perf_counter() - started, [generation])
     if are_whole([generation]):
-        slot.keep(value)
-    return JSONResponse(value, headers=headers | work_headers(time.perf_counter() - started, [generation]))
+        slot.keep(value, headers)
+    return JSONResponse(value, headers=headers)
 
 
 async def _prompt(asked: Asked, wire: ChatRequest, renderer: ChatRenderer) -> tuple[int, ...]:

@@ -56,12 +56,13 @@ async def _complete(request: Request, route_model: str | None) -> Response:
     started = time.perf_counter()
     said = {"route": "completions"} | wire.model_dump(mode="json")
     slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=always_same(parameters))
-    if (found := slot.find()) is not None:
+    if (kept := slot.find()) is not None:
         own = {"id": heading.id, "created": heading.created}
-        return JSONResponse(found | own, headers=cache_headers(headers, time.perf_counter() - started))
+        return JSONResponse(kept.value | own, headers=cache_headers(headers, kept))
     works = [asked.backend.generate(prompt, parameters) for prompt in prompts]
     generations = await attend(side_by_side(works), asked.watch)
     value = completion_answer(wire, heading, generations)
+    headers |= work_headers(time.perf_counter() - started, generations)
     if are_whole(generations):
-        slot.keep(value)
-    return JSONResponse(value, headers=headers | work_headers(time.perf_counter() - started, generations))
+        slot.keep(value, headers)
+    return JSONResponse(value, headers=headers)

@@ -57,13 +57,14 @@ async def _embed(request: Request, route_model: str | None) -> Response:
     said = {"route": "embeddings"} | wire.model_dump(mode="json")
     slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=True)
     if (kept := slot.find()) is not None:
-        return JSONResponse(kept, headers=cache_headers(headers, time.perf_counter() - started))
+        return JSONResponse(kept.value, headers=cache_headers(headers, kept))
     found = await attend(side_by_side(_embed_one(asked.backend, prompt) for prompt in prompts), asked.watch)
     vectors, counts = [vector for vector, _ in found], [count for _, count in found]
     wire.check_dimensions(len(vectors[0]))
     value = embedding_answer(wire, asked.model, vectors, sum(counts))
-    slot.keep(value)
-    return JSONResponse(value, headers=headers | work_headers(time.perf_counter() - started))
+    headers |= work_headers(time.perf_counter() - started)
+    slot.keep(value, headers)
+    return JSONResponse(value, headers=headers)
 
 
 async def _embed_one(backend: AsyncBackend, prompt: Prompt) -> tuple[Vector, int]:

@@ -12,7 +12,7 @@ from handful.backend import AsyncBackend
 from handful.errors import EngineError
 from handful.protocol.task_shapes import PREDICTION, SUMMARY, TASK, TaskFile, TaskSummary
 from handful.protocol.tasks import Query, TaskRequest, WirePrediction, count_characters
-from handful.server.attend import Watch, attend, closing, side_by_side
+from handful.server.attend import attend, closing, side_by_side
 from handful.server.cached import Slot, always_same, cache_headers, slot_for
 from handful.server.classifier_answer import answer_with
 from handful.server.event_stream import EventStream
@@ -73,12 +73,15 @@ async def predict(request: Request, name: str) -> Response:
     if asked.stream:
         return EventStream(_frames(fitter, backend, asked.queries[0]), watch, headers)
     slot = _slot(request, served, fitter, asked, backend)
-    if (found := slot.find()) is not None:
-        return JSONResponse(found, headers=cache_headers(headers, time.monotonic() - watch.started_at))
-    response, predictions = await _predict(fitter, backend, asked, watch, headers)
+    if (kept := slot.find()) is not None:
+        return JSONResponse(kept.value, headers=cache_headers(headers, kept))
+    started = time.perf_counter()
+    works = [_predict_one(fitter, backend, query) for query in asked.queries]
+    predictions = await attend(side_by_side(works), watch)
+    headers |= work_headers(time.perf_counter() - started)
     if all(prediction.get("finish_reason") != "max_time" for prediction in predictions):
-        slot.keep(predictions)
-    return response
+        slot.keep(predictions, headers)
+    return JSONResponse(predictions, headers=headers)
 
 
 def _slot(request: Request, served: ServedTask, fitter: Fitter, asked: TaskRequest, backend: AsyncBackend) -> Slot:
@@ -86,15 +89,6 @@ def _slot(request: Request, served: ServedTask, fitter: Fitter, asked: TaskReque
     is_same = served.task.is_closed or always_same(served.task.parameters)
     wish = asked.options.wants_cache
     return slot_for(request, served.model, backend.info, said, is_wanted=wish, is_same=is_same)
-
-
-async def _predict(
-    fitter: Fitter, backend: AsyncBackend, asked: TaskRequest, watch: Watch, headers: dict[str, str]
-) -> tuple[Response, list[dict[str, Any]]]:
-    started = time.perf_counter()
-    works = [_predict_one(fitter, backend, query) for query in asked.queries]
-    predictions = await attend(side_by_side(works), watch)
-    return JSONResponse(predictions, headers=headers | work_headers(time.perf_counter() - started)), predictions
 
 
 async def _predict_one(fitter: Fitter, backend: AsyncBackend, query: Query) -> dict[str, Any]:

@@ -34,6 +34,7 @@ OUTSIDE = [
     "file:///etc/passwd",
 ]
 HUGE = (2**63, -(2**63), 1e308, "NaN", "Infinity", "1e999")
+WRONG: tuple[Any, ...] = ([[]], {"surprise": 1}, True)
 QUICK_S = 0.1
 
 
@@ -104,7 +105,7 @@ def test_no_refusal_names_a_class_of_the_server(tmp_path: Path) -> None:
                 body = shown_bodies(path, method)[0]
                 places = {place[:end] for place, _ in leaves(body) for end in range(1, len(place) + 1)}
                 for place in [*sorted(places, key=str), ("parameters",), ("options",)]:
-                    for value in ([[]], {"surprise": 1}, True):
+                    for value in WRONG:
                         said = (await site.send(path, method, json=changed(body, place, value))).text
                         assert not class_name.search(said), (path, place, value, said)
 

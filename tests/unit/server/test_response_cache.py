@@ -1,5 +1,6 @@
 """Answers that are given again: to whom, to what, how many, and what becomes of them when the server stops."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from handful.types import ChatTemplate, Completion, Generation, GenerationParame
 from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, state_with, until
 from tests.unit.server.with_access import bearer, opened, state_over, written
 
+OTHER_FORMS = ("[]", "7", '{"value": []}', '{"value": [], "compute_time": "x\\r\\ny: 1"}')
 ROOMY = CacheBounds(1_000_000, 1000)
 GREEDY: dict[str, Any] = {"inputs": "one two", "parameters": {"max_new_tokens": 3}}
 SAMPLED: dict[str, Any] = {"inputs": "one two", "parameters": {"max_new_tokens": 3, "temperature": 0.5}}
@@ -65,6 +67,22 @@ def test_the_same_greedy_request_is_computed_once() -> None:
     assert second.json() == first.json()
     assert (first.headers["x-compute-type"], second.headers["x-compute-type"]) == ("cpu", "cache")
     assert len(model.prompts) == 1
+
+
+class Slow(FakeModel):
+    """One whose work takes a time that shows."""
+
+    async def generate(self, prompt: Prompt, parameters: GenerationParameters) -> Generation:
+        await asyncio.sleep(0.01)
+        return await super().generate(prompt, parameters)
+
+
+@pytest.mark.parametrize("asked", [GREEDY, COMPLETION | {"_": {"path": "/v1/completions"}}])
+def test_an_answer_that_is_given_again_tells_the_time_that_it_once_took(asked: dict[str, Any]) -> None:
+    first, second = ask_all(cached_state(Slow()), asked, asked)
+    assert second.headers["x-compute-type"] == "cache"
+    assert float(first.headers["x-compute-time"]) >= 0.01
+    assert second.headers["x-compute-time"] == first.headers["x-compute-time"]
 
 
 def test_one_text_and_a_list_of_one_have_answers_of_their_own() -> None:
@@ -244,7 +262,12 @@ def test_a_poisoned_row_is_data_and_nothing_else(database: Database) -> None:
     state = cached_state(FakeModel(), kept)
     ask_all(state, GREEDY)
     (key,) = state.responses._bodies
-    for poison in ("cos\nsystem\n(S'touch marker'\ntR.", "[" * 100_000, '{"lc": 1, "type": "constructor"'):
+    for poison in (
+        "cos\nsystem\n(S'touch marker'\ntR.",
+        "[" * 100_000,
+        '{"lc": 1, "type": "constructor"',
+        *OTHER_FORMS,
+    ):
         kept.add({key: poison}, ROOMY)
         answer = ask_all(cached_state(FakeModel(), kept), GREEDY)[0]
         assert answer.headers["x-compute-type"] == "cpu"
