@@ -40,6 +40,8 @@ _GAUGES: tuple[tuple[str, str, Callable[[EngineStats], float]], ...] = (
     ("handful_kv_slots_held", "Of these, held by what runs and is pinned.", lambda s: s.num_held_slots),
     ("handful_kv_slots_free", "Of these, without content. The rest is kept for reuse.", lambda s: s.num_free_slots),
 )
+_KV_SHARE = ("handful_kv_usage", "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+"""vLLM has had two names for it; routers read the one or the other."""
 _COUNTERS: tuple[tuple[str, str, Callable[[EngineStats], float]], ...] = (
     (
         "handful_prompt_tokens",
@@ -77,9 +79,8 @@ class EngineCollector(Collector):
             yield CounterMetricFamily(name, text, value=sum(map(read, stats)))
         num_slots = sum(each.num_slots for each in stats)
         used = sum(each.num_held_slots for each in stats) / num_slots if num_slots else 0.0
-        yield GaugeMetricFamily(
-            "vllm:gpu_cache_usage_perc", "Held share of the memory for keys and values.", value=used
-        )
+        for name in _KV_SHARE:
+            yield GaugeMetricFamily(name, "Held share of the memory for keys and values, 0 to 1.", value=used)
         states = GaugeMetricFamily("handful_models", "Models by their state.", labels=["state"])
         for state, number in Count(self._models.states().values()).items():
             states.add_metric([state], number)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from handful.errors import InvalidParameterError
 from handful.protocol.hosted import PinnedModels, compute_type, status_answer
 from handful.protocol.hosted_shapes import PINNED, STATUS, ModelStatus, PinnedDone, PinnedNow
+from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.limits import read_body
 from handful.server.model_entry import ModelEntry
 from handful.server.openapi import json_answer, json_body
@@ -40,7 +41,8 @@ def _status(request: Request, name: str) -> Response:
     models = state_of(request).models
     entry = models.entry(name)
     info = entry.model.info if entry.model is not None else None
-    engine = info.engine if info is not None else "transformers"
+    expected = "native" if entry.task == TEXT_GENERATION else "transformers"
+    engine = info.engine if info is not None else expected
     told = status_answer(info is not None, models.room.is_too_big(entry), _device(models, entry), engine)
     told |= {"status": entry.state, "pinned": entry.is_pinned} | _way(models, entry)
     return JSONResponse(told)

@@ -16,7 +16,7 @@ from handful.protocol import errors as wire
 Surface = Literal["hugging face", "tgi", "openai"]
 TGI_PATHS = frozenset({"/", "/v1", "/generate", "/generate_stream", "/info", "/tokenize"})
 _OPENAI_PATH = re.compile(r"(/models/[^/]+(/[^/]+)?)?/v1/.*", re.DOTALL)
-_FIELD = re.compile(r"Error in `([^`]{1,200})`")
+_FIELD = re.compile(r"(?:Error in )?`([\w.-]{1,200})`")
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _OPENAI_CODES = {
     wire.TOO_LONG: "context_length_exceeded",

@@ -70,6 +70,8 @@ def test_an_unexpected_fault_is_counted_as_500() -> None:
         ("handful_kv_slots_held", 500),
         ("handful_kv_slots_free", 1200),
         ("vllm:gpu_cache_usage_perc", 0.25),
+        ("vllm:kv_cache_usage_perc", 0.25),
+        ("handful_kv_usage", 0.25),
         ("handful_prompt_tokens_total", 20),
         ("handful_cached_prompt_tokens_total", 18),
         ("handful_generated_tokens_total", 14),

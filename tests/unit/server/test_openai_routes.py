@@ -134,6 +134,7 @@ def test_the_deadline_ends_several_streams() -> None:
 
 ERRORS: list[tuple[FakeModel, dict[str, Any], int, dict[str, Any]]] = [
     (FakeModel(), {"temperature": -1}, 400, {"type": "invalid_request_error", "code": None, "param": "temperature"}),
+    (FakeModel(), {"prompt": ""}, 400, {"type": "invalid_request_error", "code": None, "param": "prompt"}),
     (FakeModel(), {"foo": 1}, 400, {"type": "invalid_request_error", "code": None, "param": "foo"}),
     (
         FakeModel(error=PromptTooLongError("Too long.")),

@@ -43,6 +43,7 @@ def test_a_status_is_as_the_hubs_client_reads_it() -> None:
     wanted = {"loaded": True, "state": "Loaded", "compute_type": "cpu", "framework": "handful"}
     assert wanted.items() <= ready.json().items()
     assert (idle.json()["loaded"], idle.json()["state"], idle.json()["status"]) == (False, "Loadable", "unloaded")
+    assert idle.json()["framework"] == "handful"
 
 
 def test_asking_for_a_status_loads_nothing() -> None:
