@@ -11,14 +11,14 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from handful.errors import ConflictError, HandfulError, InvalidInputError, InvalidParameterError, StoreError
+from handful.errors import ConflictError, HandfulError, InvalidInputError, InvalidParameterError, StoreError, UserError
 from handful.protocol.model_registration import ModelRegistration
 from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
 from handful.server.model_entry import ModelSource
 from handful.server.model_host import ModelHost
-from handful.server.model_uploads import Uploads
+from handful.server.model_uploads import Uploads, check_files, told_to_owner
 from handful.server.ownership import check_may_change, current_account, visible
 from handful.server.registry import ModelRegistry
 from handful.server.served_model import ServedModel
@@ -147,6 +147,8 @@ class ModelCatalog:
         path = Path(asked.path)
         if not path.is_absolute() or not (path.is_dir() or path.suffix == ".gguf"):
             raise InvalidParameterError("path", "must be the absolute path of a folder or .gguf file.")
+        if path.is_dir():
+            await asyncio.to_thread(_check_folder, path)
         return "path", asked.path, None
 
     async def _serve(self, model: StoredModel, hub_token: str | None) -> None:
@@ -155,12 +157,13 @@ class ModelCatalog:
         purpose = await asyncio.to_thread(host.purpose_of, model.location) if is_here else None
         source = ModelSource(
             model.name,
-            lambda: host.load(model, hub_token),
+            lambda: _loaded(host, model, hub_token),
             await asyncio.to_thread(size_bytes, model.location) if is_here else 0,
             host.kv_bytes if purpose in (None, TEXT_GENERATION) else 0,
             private_to=model.private_to,
             task=purpose,
             is_lazy=True,
+            is_registered=True,
         )
         self._models.add(source)
         self._registered[model.name] = model
@@ -169,6 +172,22 @@ class ModelCatalog:
         if self._store is None or self._host is None:
             raise StoreError("This server takes no models: it has no database.", fix="Its log says why.")
         return self._store, self._host
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        check_files(folder)
+    except HandfulError as error:
+        raise InvalidParameterError("path", f"holds no model: {error.message}", fix=error.fix) from None
+
+
+def _loaded(host: ModelHost, model: StoredModel, hub_token: str | None) -> ServedModel:
+    """The model. What is wrong with its files is for its owner to read, where they lie is not (InvalidInputError)."""
+    try:
+        return host.load(model, hub_token)
+    except UserError as error:
+        problem = told_to_owner(error, Path(model.location))
+        raise InvalidInputError(f"Model {model.name} can't be loaded: {problem}", fix=error.fix) from None
 
 
 def own_name(name: str) -> str:

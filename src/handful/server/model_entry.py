@@ -27,7 +27,8 @@ class ModelSource:
     its time; with `kv_bytes`, the room for its keys and values, it is what it needs of the memory.
 
     `private_to` is the account whose tokens alone see the model; see ownership.py. `task` is what the model is for, by
-    its files; None where that shows only when it has loaded. One that `is_lazy` is loaded when it is first asked.
+    its files; None where that shows only when it has loaded. One that `is_lazy` is loaded when it is first asked. Of
+    one that `is_registered` callers are told what is wrong with its files: its owner can change them.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ModelSource:
     private_to: str | None = None
     task: str | None = TEXT_GENERATION
     is_lazy: bool = False
+    is_registered: bool = False
 
 
 @dataclass(slots=True)

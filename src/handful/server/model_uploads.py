@@ -20,6 +20,7 @@ from handful.errors import HandfulError, InvalidInputError, InvalidParameterErro
 from handful.server.errors import BodyTooLargeError, ClientLeftError, SlowBodyError
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32}){0,2}\.(safetensors|json|txt)", re.ASCII)
+_ABOVE = re.compile(r"(?<![\w.~-])~?/(?:[^\s/:]+/)+")
 _PIECE_BYTES = 1 << 20
 MAX_FILES = 256
 
@@ -82,9 +83,9 @@ class Uploads:
             fix = f"Send them first: PUT /api/models/{name}/files/config.json and so on."
             raise InvalidInputError(f"No files of {name} have been uploaded.", fix=fix)
         try:
-            _check(folder)
+            check_files(folder)
         except HandfulError as error:
-            problem = error.message.replace(f"{folder}/", "").replace(str(folder), "it")  # where it lies is ours
+            problem = told_to_owner(error, folder)
             raise InvalidInputError(f"The upload is no model: {problem}", fix="Send the file again.") from None
         self._models.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder.rename(self._models / secrets.token_hex(16))
@@ -124,7 +125,12 @@ def _to_disk(out: BinaryIO) -> None:
     os.fsync(out.fileno())
 
 
-def _check(folder: Path) -> None:
+def told_to_owner(error: HandfulError, folder: Path) -> str:
+    """What is wrong with a model's files, without where they lie on this server's disk."""
+    return _ABOVE.sub("", error.message.replace(f"{folder}/", "").replace(str(folder), "it"))
+
+
+def check_files(folder: Path) -> None:
     """Raises CheckpointError, NotFoundError for what handful couldn't read as a model. Only headers are read."""
     from handful.model.checkpoint import Checkpoint, read_config
     from handful.model.tokenizer import Tokenizer

@@ -102,7 +102,8 @@ class ModelRegistry:
     async def backend(self, name: str, *, wait_s: float = HELD_NOT_READY_S, may_load: bool = True) -> AsyncBackend:
         """The model to ask, waiting at most `wait_s` for it to load. A lazy one is loaded now, if it `may_load`.
 
-        Raises NotFoundError, NotReadyError (with the time it may still take), EngineError (it can't be served).
+        Raises NotFoundError, NotReadyError (with the time it may still take), EngineError (it can't be served),
+        InvalidInputError (it can't either, and that is its owner's affair).
         """
         entry = self.entry(name)
         entry.used_at = time.monotonic()
@@ -115,6 +116,8 @@ class ModelRegistry:
         except TimeoutError:
             raise NotReadyError(f"Model {name} is currently loading", estimated_time_s=self.estimate_s(name)) from None
         if entry.backend is None:
+            if entry.source.is_registered and isinstance(entry.failure, InvalidInputError):
+                raise InvalidInputError(entry.failure.message, fix=entry.failure.fix)
             raise EngineError(f"Model {name} could not be loaded.", fix="The server's log says why.")
         return metered(entry.backend, name)
 

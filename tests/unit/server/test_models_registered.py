@@ -139,7 +139,9 @@ def test_who_sends_no_token_of_the_hub_gets_neither_the_servers_nor_anothers_fil
             hub.tokens.clear()
             hub.gated.add("ada/secret")
             await site.register(site.bob, name="stolen", hub_id="ada/secret")
-            assert (await site.ask(site.bob, "bob/stolen")).status_code == 500
+            refused = await site.ask(site.bob, "bob/stolen")
+            assert refused.status_code == 400
+            assert "Model bob/stolen can't be loaded" in refused.json()["message"]
             assert hub.tokens == {""}
 
     run(check())
@@ -287,6 +289,46 @@ def test_an_upload_that_is_no_model_is_told_why_and_not_served(database: Databas
             assert (await site.ask(site.ada)).status_code == 404
             await site.put_all(checkpoint("gpt2"))
             assert (await site.register(site.ada, name="mine", upload=True)).status_code == 201
+
+    run(check())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_files_that_turn_out_to_be_no_model_are_the_owners_affair_and_their_place_is_not_told(
+    database: Database, tmp_path: Path, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check() -> None:
+        config = json.loads((encoder("bert-classifier") / "config.json").read_text())
+        async with site_of(database, tmp_path) as site:
+            await site.put_all(encoder("bert-classifier"))
+            await site.put("config.json", json.dumps(config | {"architectures": ["Unheard"]}).encode())
+            assert (await site.register(site.ada, name="mine", upload=True)).status_code == 201
+            for path, body in (
+                ("/models/ada/mine", BODY | {"stream": stream}),
+                ("/v1/completions", {"model": "ada/mine", "prompt": "the", "stream": stream}),
+            ):
+                headers = site.ada | {"x-wait-for-model": "1"}
+                refused = await site.client.post(path, json=body, headers=headers)
+                assert refused.status_code == 400
+                assert "Model ada/mine can't be loaded: " in refused.text
+                assert str(tmp_path) not in refused.text
+
+    run(check())
+    assert "model not loaded" in caplog.text
+
+
+def test_a_path_to_a_pickle_is_refused_and_nothing_of_it_is_run(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((checkpoint("gpt2") / "config.json").read_bytes())
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+
+    async def check() -> None:
+        async with site_of(database, tmp_path) as site:
+            refused = await site.register(site.admin, name="mine", path=str(folder))
+            assert refused.status_code == 400
+            assert "`path` holds no model" in refused.json()["message"]
+            assert (await site.ask(site.ada)).status_code == 404
 
     run(check())
 
