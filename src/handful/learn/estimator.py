@@ -1,7 +1,7 @@
 """`FewShotClassifier`: a scikit-learn estimator for texts, on any backend.
 
 Invariant: `predict(X) == classes_[predict_proba(X).argmax(axis=1)]`, and the answer for one text doesn't depend on
-the other texts of the call.
+the other texts of the call, nor on what was asked before (`answered`).
 """
 
 import copy
@@ -19,6 +19,7 @@ from handful.backend import Backend
 from handful.checks import check_integer
 from handful.errors import InvalidParameterError
 from handful.learn import saved
+from handful.learn.answered import Answered
 from handful.learn.auto import fit_auto
 from handful.learn.auto_settings import AutoSettings
 from handful.learn.choice import Choice
@@ -122,12 +123,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.repetitions_ = repetitions(examples)
         self.choice_: Choice = choice
         self.predictor_: EnsemblePredictor = predictor
+        self._answered = Answered()
         return self
 
     def predict_proba(self, X: Any) -> Matrix:
         """`[n, classes]`, columns in the order of `classes_`, rows summing to 1."""
         check_is_fitted(self)
-        return self.predictor_.probabilities(texts_of(X))
+        return self._answered.rows(texts_of(X), self.predictor_.probabilities)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable class of each text."""
@@ -176,6 +178,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 parameters[name] = dict(parameters[name])
         made = cls(model, encoder=encoder, **parameters)
         made.classes_, made.predictor_, made.choice_ = found.classes, found.predictor, found.choice
+        made._answered = Answered()
         return made
 
     def __sklearn_clone__(self) -> Self:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import datasets
 import pyarrow
 import pytest
 from pyarrow import ipc, parquet
@@ -40,6 +41,23 @@ def test_a_saved_data_set_is_read_part_by_part_with_the_labels_names(tmp_path: P
         ("row 2", {"text": "b", "label": "negative"}),
         ("row 3", {"text": "c", "label": "positive"}),
     ]
+
+
+def test_what_the_datasets_library_saves_is_read_whatever_was_chosen_and_in_whatever_order(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["negative", "positive"])}
+    )
+    whole = datasets.Dataset.from_dict({"text": list("abcd"), "label": [1, 0, 1, 0]}, features=features)
+    datasets.DatasetDict({"train": whole, "test": whole.select([3, 0, 1])}).save_to_disk(tmp_path / "parts")
+    whole.shuffle(seed=1).save_to_disk(tmp_path / "files", num_shards=2)
+    read = [tuple(row.cells.values()) for row in read_rows(tmp_path / "parts" / "test")]
+    assert read == [("d", "negative"), ("a", "positive"), ("b", "negative")]
+    assert {row.cells["text"]: row.cells["label"] for row in read_rows(tmp_path / "files")} == {
+        "a": "positive",
+        "b": "negative",
+        "c": "positive",
+        "d": "negative",
+    }
 
 
 def test_a_label_that_is_hidden_stays_a_number(tmp_path: Path) -> None:
