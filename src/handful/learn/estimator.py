@@ -62,7 +62,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                  the recipe "plain"); more cost more time in fitting, and none a query
     separator    what ends an example in the prompt
     random_state which examples are shown, and in which order: a whole number
-    verbose      show a progress bar on standard error while an encoder is tuned
+    verbose      show a progress bar while an encoder is tuned: on a terminal's standard error, or in a notebook
 
     After `fit`: `classes_` (sorted), `choice_` (what was chosen and what accuracy to expect), `predictor_`, and
     `repetitions_` (texts that were given twice, with the same class or with different ones).

@@ -1,4 +1,4 @@
-"""A progress bar on standard error for work that takes minutes."""
+"""A progress bar for work that takes minutes: on a terminal's standard error, or in a notebook, and nowhere else."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -13,8 +13,12 @@ def show_steps(title: str, *, is_wanted: bool) -> Iterator[Callable[[int, int], 
     from rich.console import Console  # here: it takes a while to import
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not (console.is_terminal or console.is_jupyter):
+        yield _ignore
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
         bar = progress.add_task(title, total=None)
 
         def advance(num_done: int, num_steps: int) -> None:

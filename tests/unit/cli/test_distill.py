@@ -1,5 +1,6 @@
 """`handful distill` from its arguments to a folder that is served, with a model of known structure."""
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -89,6 +90,23 @@ def test_the_encoder_is_tuned_on_what_is_learned_and_served_so(
     assert encoder.tunings[0][0] == sum(json.loads(out)["num_learned"].values())
     found = task_of(f"t={tmp_path / 't'}", lambda name: Rote(signal=3.0))
     assert isinstance(found, ServedClassifier)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_on_the_terminal_and_one_option_silences_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for quiet in ((), ("--quiet",)):
+        monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
+        code, out, _ = shell("t.yaml", "-u", "texts.txt", "--output", "quiet" if quiet else "loud", *quiet)
+        assert (code, "\x1b" in out) == (0, False)
+        assert (" rows" in terminal.getvalue()) == (not quiet)
+    _, _, err = shell("t.yaml", "-u", "texts.txt", "--output", "redirected")
+    assert " rows" not in err
+    assert "\x1b" not in err
 
 
 def test_json_has_the_figures(shell: Shell) -> None:

@@ -255,6 +255,24 @@ def test_progress_is_on_the_terminal_and_one_option_silences_it(shell: Shell, mo
         assert ("report.html" in terminal.getvalue()) == (not quiet)
 
 
+def test_a_sweeps_progress_is_on_the_terminal_and_one_option_silences_it(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for quiet in ((), ("--quiet",)):
+        monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
+        name = "quiet" if quiet else "loud"
+        code, out, _ = shell("sweep", "shout.yaml", "--data", "loud.csv", "--output", name, *quiet)
+        assert (code, "\x1b" in out) == (0, False)
+        assert ("queries/s" in terminal.getvalue()) == (not quiet)
+
+
+def test_nothing_moves_where_standard_error_is_no_terminal(shell: Shell) -> None:
+    _, _, err = shell("eval", "own.yaml", "--data", "rows.csv", "--output", "run")
+    assert "queries/s" not in err
+    assert "\x1b" not in err
+
+
 def test_without_matplotlib_nothing_is_asked_in_vain(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     code, _, err = shell("eval", "own.yaml", "--data", "rows.csv", "--output", "run")
