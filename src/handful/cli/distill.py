@@ -13,7 +13,7 @@ import typer
 from handful.cli.eval_options import LabelNamesOption
 from handful.cli.option_groups import grouped
 from handful.cli.remote import TokenOption
-from handful.cli.run import ColumnOption, DeviceOption, FormatOption, ModelOption, PrecisionOption, QuietOption
+from handful.cli.run_options import ColumnOption, DeviceOption, FormatOption, ModelOption, PrecisionOption, QuietOption
 
 if TYPE_CHECKING:
     from handful.backend import Backend

@@ -1,11 +1,13 @@
 """`handful serve`: models and tasks behind HTTP, until Ctrl-C or SIGTERM."""
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from handful.cli.option_groups import grouped
 from handful.types import Device
 
 if TYPE_CHECKING:
@@ -51,35 +53,37 @@ TokensOption = Annotated[
 ]
 
 
-def serve(
-    *,
-    model: ModelOption = None,
-    task: TaskOption = None,
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8000,
-    precision: PrecisionOption = None,
-    device: DeviceOption = None,
-    allow_host: AllowOption = None,
-    require_tokens: TokensOption = None,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What was asked for on the command line."""
+
+    model: ModelOption = None
+    task: TaskOption = None
+    host: HostOption = "127.0.0.1"
+    port: PortOption = 8000
+    precision: PrecisionOption = None
+    device: DeviceOption = None
+    allow_host: AllowOption = None
+    require_tokens: TokensOption = None
+
+
+@grouped
+def serve(*, asked: ServeOptions) -> None:
     """Answer over HTTP: the Inference API's text generation at /models/NAME, your tasks at /tasks/NAME.
 
     Example: handful serve --task examples/sentiment.yaml
     """
-    from dataclasses import replace
-
     from handful.server.host_guard import is_loopback
     from handful.server.process import bind, log_to_stderr, url_of
     from handful.server.process import serve as run
 
-    allowed = _allowed(host, allow_host or [])
-    state = _state(model or [], task or [], _precisions(precision or []), device, allowed)
-    are_required = not is_loopback(host) if require_tokens is None else require_tokens
-    state = replace(state, **_over_database(_database(are_required), are_required))
-    listening = bind(host, port)
+    is_closed = is_loopback(asked.host)
+    are_required = not is_closed if asked.require_tokens is None else asked.require_tokens
+    state = replace(_state(asked), **_over_database(_database(are_required), are_required))
+    listening = bind(asked.host, asked.port)
     log_to_stderr()
-    if not (are_required or is_loopback(host)):
-        _warn(f"{host} can be reached from other machines, and no token is asked for")
+    if not (are_required or is_closed):
+        _warn(f"{asked.host} can be reached from other machines, and no token is asked for")
     _announce(state, url_of(listening))
     run(state, listening, _say_ready)
 
@@ -103,13 +107,7 @@ def _allowed(host: str, names: list[str]) -> frozenset[str] | None:
     return None
 
 
-def _state(
-    models: list[str],
-    files: list[Path],
-    precisions: "Precisions",
-    device: Device | None,
-    allowed: frozenset[str] | None,
-) -> "ServerState":
+def _state(asked: ServeOptions) -> "ServerState":
     from handful.config import settings
     from handful.learn.encoded import NamedEncoder
     from handful.server.limits import Limits
@@ -118,6 +116,9 @@ def _state(
     from handful.server.served_model import ServedModel
     from handful.server.sources import check_precisions, registries, task_of
     from handful.server.state import ServerState
+
+    allowed, device = _allowed(asked.host, asked.allow_host or []), asked.device
+    precisions = _precisions(asked.precision or [])
 
     def load_model(name: str, model: str) -> ServedModel:
         # In the loading thread: it imports torch, which takes seconds.
@@ -128,9 +129,9 @@ def _state(
 
         return load(name, device=device)
 
-    tasks = [task_of(str(file), load_encoder) for file in files]
+    tasks = [task_of(str(file), load_encoder) for file in asked.task or []]
     kv_bytes = settings().kv_memory_mb * 2**20
-    served_models, served_tasks = registries(models or [settings().model], tasks, load_model, purpose_of, kv_bytes)
+    served_models, served_tasks = registries(asked.model or [settings().model], tasks, load_model, purpose_of, kv_bytes)
     check_precisions(precisions, served_models, settings().precision)
     limits, folder = Limits.from_settings(settings()), settings().cache_folder
     host = ModelHost(

@@ -12,7 +12,7 @@ import typer
 from handful.cli.eval_options import LabelColumnOption, LabelNamesOption, TextColumnOption
 from handful.cli.option_groups import grouped
 from handful.cli.remote import TokenOption
-from handful.cli.run import DeviceOption, ModelOption, PrecisionOption, QuietOption
+from handful.cli.run_options import DeviceOption, ModelOption, PrecisionOption, QuietOption
 
 if TYPE_CHECKING:
     from handful.backend import Backend

@@ -25,14 +25,15 @@ class Stream(io.StringIO):
 
 def shown_by_a_fit(monkeypatch: pytest.MonkeyPatch, *, verbose: bool, is_terminal: bool) -> str:
     monkeypatch.setenv("TERM", "xterm")
-    for name in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, name, Stream(is_terminal=is_terminal))
+    out, err = Stream(is_terminal=is_terminal), Stream(is_terminal=is_terminal)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
     made = FewShotClassifier(
         StructuredBackend(), input="Text: {text}", encoder=Rote(), encoder_steps=2, recipe="encoder", verbose=verbose
     )
     made.fit(TEXTS, CLASSES)
-    assert sys.stdout.getvalue() == ""  # type: ignore[attr-defined]
-    return str(sys.stderr.getvalue())  # type: ignore[attr-defined]
+    assert out.getvalue() == ""
+    return err.getvalue()
 
 
 def test_a_verbose_fit_shows_a_bar_on_the_terminals_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
