@@ -7,7 +7,7 @@ and batches are the caller's affair. Run it under `torch.inference_mode()`.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -17,10 +17,10 @@ from torch import Tensor
 from handful.model.calibration import OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
 from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights
-from handful.model.ops.linear import Linear, make_head, make_linear
+from handful.model.ops.linear import Head, Linear, make_head, make_linear
 from handful.model.ops.norm import Normalise
 from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate_in_place, rotation_at
-from handful.model.quantising import Quantised, Watch, quantise_layer
+from handful.model.quantising import Quantised, Watch, quantise_head, quantise_layer
 from handful.model.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Ends:
     project_in: Linear | None
     final_norm: Normalise | None
     project_out: Linear | None
-    head: Callable[[Tensor], Tensor]
+    head: Head
 
 
 class Decoder:
@@ -73,7 +73,9 @@ class Decoder:
             self._frequencies = frequencies.to(device)
         read = self._read_layers(reader, calibration)
         self._layers, self.quantised = read.layers, read.kinds
-        self.divergence = 0.0 if calibration is None else self._divergence(calibration, read.hidden)
+        self.has_int8_head, self.divergence = False, 0.0
+        if calibration is not None:
+            self._quantise_head(reader, calibration, read.hidden)
 
     @classmethod
     def load(
@@ -87,8 +89,8 @@ class Decoder:
         """Read, check and pack the weights.
 
         With `calibration`, the tokens `[T]` of any text, linears are quantised, those that stay near enough to
-        themselves on this text. `quantised` then names them, layer by layer, and `divergence` is the mean KL divergence
-        of the next token's probabilities on the text from those of the whole model, in nats.
+        themselves on this text, and so is the head. `quantised` and `has_int8_head` then name them, and `divergence` is
+        the mean KL divergence of the next token's probabilities on the text from those of the whole model, in nats.
 
         Raises CheckpointError that names the tensor where one is missing, has another shape than `spec` says or holds
         something other than floating-point numbers; shapes are checked before anything is read.
@@ -121,11 +123,22 @@ class Decoder:
             found.append(quantise_layer(self.spec, weights, exact, watch.inputs))
         return Layers([one.layer for one in found], tuple(one.kinds for one in found), hidden)
 
-    def _divergence(self, calibration: Tensor, exact: Tensor) -> float:
-        """How far the next token's probabilities are from those by the exact layers' hidden states `[T, d]`."""
+    def _quantise_head(self, reader: TensorReader, calibration: Tensor, hidden: Tensor) -> None:
+        """Quantise the head, where a layer is, and measure what all of it comes to.
+
+        `hidden` `[T, d]` are the exact layers' states on the text.
+        """
+        exact = self.final_norm(hidden)
+        wanted = self.logits(exact).log_softmax(-1)
+        if any(self.quantised):
+            ends = self._ends
+            narrowed = exact if ends.project_out is None else ends.project_out(exact)
+            head = quantise_head(*_head_weights(reader, ends.embedding), ends.head, narrowed)
+            self.has_int8_head = head is not ends.head
+            self._ends = replace(ends, head=head)
         quick = self.forward(*self._positioned(calibration), OneSequence(self.spec))
-        wanted, found = (self.logits(self.final_norm(hidden)).log_softmax(-1) for hidden in (exact, quick))
-        return F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
+        found = self.logits(self.final_norm(quick)).log_softmax(-1)
+        self.divergence = F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
 
     def _positioned(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """As many tokens of a text as fit, and their positions."""
@@ -209,12 +222,17 @@ def _read_ends(reader: TensorReader) -> Ends:
     spec, names = reader.spec, reader.names
     embedding = reader.base(names.embedding)
     projected = spec.embedding_size != spec.hidden_size
-    head = embedding if reader.head_stem is None else reader.tensor(f"{reader.head_stem}.weight")
     return Ends(
         embedding=embedding,
         positions=reader.base(names.positions) if spec.learned_positions is not None else None,
         project_in=make_linear(reader.base("project_in")) if projected else None,
         final_norm=make_norm(reader, names.final_norm) if spec.final_norm else None,
         project_out=make_linear(reader.base("project_out")) if projected else None,
-        head=make_head(head, reader.head_bias() if spec.head_bias else None),
+        head=make_head(*_head_weights(reader, embedding)),
     )
+
+
+def _head_weights(reader: TensorReader, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of the head; the weight may be the embedding."""
+    weight = embedding if reader.head_stem is None else reader.tensor(f"{reader.head_stem}.weight")
+    return weight, reader.head_bias() if reader.spec.head_bias else None

@@ -91,5 +91,6 @@ def _described(decoder: Decoder) -> dict[str, str]:
     """How many linears of each kind are in int8, where some are."""
     if not any(decoder.quantised):
         return {}
-    counts = {kind: sum(kind in kinds for kinds in decoder.quantised) for kind in LINEAR_KINDS}
+    counts: dict[str, int] = {kind: sum(kind in kinds for kinds in decoder.quantised) for kind in LINEAR_KINDS}
+    counts["head"] = int(decoder.has_int8_head)
     return {"int8": ", ".join(f"{kind} {count}" for kind, count in counts.items())}

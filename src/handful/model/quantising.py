@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from handful.model.layers import Layer, LayerWeights, LinearKind, assemble
-from handful.model.ops.linear import Linear
-from handful.model.ops.linear_int8 import can_quantise, make_int8
+from handful.model.ops.linear import Head, Linear
+from handful.model.ops.linear_int8 import can_quantise, make_int8, make_int8_head
 from handful.model.ops.norm import Normalise
 from handful.model.spec import ModelSpec
 
@@ -69,6 +69,14 @@ def quantise_layer(spec: ModelSpec, weights: LayerWeights, exact: Layer, inputs:
 
     layer = assemble(spec, weights, make)
     return Quantised(layer, frozenset(kinds))
+
+
+def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tensor) -> Head:
+    """The head in int8, or `exact` itself where it can't be or errs too much on `inputs` `[N, d]`."""
+    if not can_quantise(weight):
+        return exact
+    quick = make_int8_head(weight, bias)
+    return exact if relative_error(quick(inputs), exact(inputs)) > MAX_ERROR else quick
 
 
 def relative_error(found: Tensor, wanted: Tensor) -> float:

@@ -99,6 +99,7 @@ def test_an_int8_model_says_so_and_what_is_in_int8_and_is_smaller() -> None:
     info = load_model(files_of(checkpoint("llama")), "int8", "cpu").info
     assert info.precision == "int8"
     assert info.details["int8"].startswith("qkv ")
+    assert info.details["int8"].endswith("head 1")
     assert info.weight_bytes < whole.weight_bytes
     assert "int8" not in whole.details
 
@@ -119,6 +120,19 @@ def test_a_linear_that_errs_too_much_is_left_as_it_is(monkeypatch: pytest.Monkey
     monkeypatch.setattr(quantising, "MAX_ERROR", 0.0)
     with pytest.raises(InvalidParameterError, match="exact enough"):
         load_model(files_of(checkpoint("llama")), "int8", "cpu")
+
+
+@needs_bytes
+def test_a_head_that_errs_too_much_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = quantising.relative_error
+    vocabulary = load_model(files_of(checkpoint("llama")), "float32", "cpu").spec.vocab_size
+
+    def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+        return 1.0 if found.shape[1] == vocabulary else measured(found, wanted)
+
+    monkeypatch.setattr(quantising, "relative_error", error)
+    info = load_model(files_of(checkpoint("llama")), "int8", "cpu").info
+    assert info.details["int8"].endswith("head 0")
 
 
 @needs_bytes

@@ -110,6 +110,15 @@ def test_sums_of_whole_numbers_are_exact(kind: Kind, rows: int, num_in: int, num
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_wide_result_is_not_rounded(kind: Kind) -> None:
+    weight, x = random(50, 128), random(9, 128, seed=2).bfloat16()
+    wide = kind(weight, evening=Evening(None, 64)).wide(x)
+    assert wide.dtype == torch.float32
+    assert torch.equal(wide.bfloat16(), kind(weight, evening=Evening(None, 64))(x))
+    assert not torch.equal(wide, wide.bfloat16().float())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("activation", "gated"), [(a, gated) for a in ACTIVATIONS for gated in (False, True) if a is not None or not gated]
 )

@@ -32,6 +32,9 @@ _FUSED: dict[Activation | None, tuple[str, str]] = {
 }
 
 
+Head = Callable[[Tensor], Tensor]  # x `[M, in]` -> logits `[M, out]` float32
+
+
 class Linear(Protocol):
     """A linear layer with what is fused to it."""
 
@@ -144,7 +147,7 @@ def make_linear(
     return kind(weight, bias, activation, gated, norm)
 
 
-def make_head(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+def make_head(weight: Tensor, bias: Tensor | None = None) -> Head:
     """The product that ends in logits: x `[M, in]` -> `[M, out]` float32, not rounded where the kernel allows it."""
     linear = make_linear(weight, bias)
     return linear.wide if isinstance(linear, NativeLinear) else lambda x: linear(x).float()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
-from handful.model.ops.linear import Linear
+from handful.model.ops.linear import Head, Linear
 from handful.model.ops.native.linear import (
     MAX_DEPTH,
     ZERO_BYTE,
@@ -102,6 +102,11 @@ class PlainInt8:
         self._activation, self._gated, self._norm = activation, gated, norm
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
+        product = self.wide(x)
+        return (product if residual is None else product + residual.float()).to(x.dtype)
+
+    def wide(self, x: Tensor) -> Tensor:
+        """The product without a residual in float32, as its sums are."""
         normed = x.float() if self._norm is None else _wide_norm(self._norm, x)
         quantised, scales = quantise_symmetric(mix(normed, self._rotation))
         sums = torch._int_mm(quantised, self._weight.t())
@@ -110,7 +115,7 @@ class PlainInt8:
             product += self._bias
         if self._activation is not None:
             product = (gate if self._gated else activate)(product, self._activation)
-        return (product if residual is None else product + residual.float()).to(x.dtype)
+        return product
 
 
 def _wide_norm(norm: Normalise, x: Tensor) -> Tensor:
@@ -135,6 +140,10 @@ class NativeInt8:
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
         return self._product.linear(x, residual)
+
+    def wide(self, x: Tensor) -> Tensor:
+        """The product without a residual in float32, as its sums are."""
+        return self._product.linear(x, dtype=torch.float32)
 
 
 def pack(
@@ -184,10 +193,21 @@ def make_int8(
     Inputs are mixed in blocks where their number allows it. `largest` `[in]`: the magnitudes that the channels of
     norm(x) reach; where given, and there is a norm to do it in, the channels are evened out first (`smooth`).
     """
-    if not can_quantise(weight):
-        raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
+    _check_can_quantise(weight)
     factors = None
     if largest is not None and norm is not None:
         factors, norm = smooth(weight, norm, largest)
     kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
     return kind(weight, bias, activation, gated, norm, Evening(factors, rotation_of(weight.shape[1])))
+
+
+def make_int8_head(weight: Tensor, bias: Tensor | None = None) -> Head:
+    """The product that ends in logits, in int8 and mixed like `make_int8`'s; arguments as `make_head`'s."""
+    _check_can_quantise(weight)
+    kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
+    return kind(weight, bias, evening=Evening(None, rotation_of(weight.shape[1]))).wide
+
+
+def _check_can_quantise(weight: Tensor) -> None:
+    if not can_quantise(weight):
+        raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
