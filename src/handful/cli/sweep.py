@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +126,7 @@ def _sweep_task(task_path: str, asked: SweepOptions) -> Path:
         try:
             with watch_evaluation(is_wanted=not asked.quiet and sys.stderr.isatty()) as watch:
                 open_model = opener(asked.precision, asked.device, asked.token, is_quiet=asked.quiet)
-                ask_all(task, queries, axes, model, open_model, journal, watch)
+                ask_all(task, queries, axes, partial(open_model, model), journal, watch)
         except KeyboardInterrupt:
             tell(f"interrupted: {sum(journal.num_done.values())} records are kept; the same command continues.")
             raise

@@ -5,11 +5,13 @@ A new token's secret is the only thing on stdout, so `TOKEN=$(handful tokens cre
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from handful.cli.accounts_output import print_json, print_table, shown_time
+from handful.cli.option_groups import grouped
 from handful.cli.output import tell
 
 if TYPE_CHECKING:
@@ -20,22 +22,33 @@ app = typer.Typer(
     help="Make, list and revoke API tokens.", no_args_is_help=True, rich_markup_mode="markdown", add_completion=False
 )
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-AccountOption = Annotated[str, typer.Option("--account", metavar="NAME", help="The user or organisation it is of.")]
-NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What it is for, to tell it from others.")]
-ScopeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--scope",
-        metavar="SCOPE",
-        help="`predict` (the default), `manage` (change tasks and models) or `admin` (name its files); repeatable.",
-    ),
-]
-DaysOption = Annotated[int | None, typer.Option("--expires-days", min=1, max=36500, help="Days until it expires.")]
-RequestsOption = Annotated[int | None, typer.Option("--requests-per-minute", help="Most requests a minute.")]
-TokensOption = Annotated[
-    int | None, typer.Option("--tokens-per-minute", help="Most of a model's tokens a minute, read and generated.")
-]
-ConcurrentOption = Annotated[int | None, typer.Option("--concurrent-requests", help="Most requests at the same time.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """What a token may ask for, where it is limited."""
+
+    requests_per_minute: Annotated[int | None, typer.Option(help="Most requests a minute.")] = None
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(help="Most of a model's tokens a minute, read and generated.")
+    ] = None
+    concurrent_requests: Annotated[int | None, typer.Option(help="Most requests at the same time.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOptions:
+    """What a new token is."""
+
+    account: Annotated[str, typer.Option(metavar="NAME", help="The user or organisation it is of.")] = "default"
+    name: Annotated[str, typer.Option(metavar="NAME", help="What it is for, to tell it from others.")] = "token"
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE",
+            help="`predict` (the default), `manage` (change tasks and models) or `admin` (name its files); repeatable.",
+        ),
+    ] = None
+    expires_days: Annotated[int | None, typer.Option(min=1, max=36500, help="Days until it expires.")] = None
 
 
 @contextmanager
@@ -52,17 +65,8 @@ def opened_database() -> "Iterator[Database]":
 
 
 @app.command()
-def create(
-    *,
-    account: AccountOption = "default",
-    name: NameOption = "token",
-    scope: ScopeOption = None,
-    expires_days: DaysOption = None,
-    requests_per_minute: RequestsOption = None,
-    tokens_per_minute: TokensOption = None,
-    concurrent_requests: ConcurrentOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@grouped
+def create(*, asked: TokenOptions, limits: LimitOptions, as_json: JsonOption = False) -> None:
     """Make a token and print it, this once.
 
     Example: handful tokens create --name laptop --scope predict --expires-days 90
@@ -70,11 +74,11 @@ def create(
     from handful.store.tokens import PREDICT, NewToken, TokenLimits, Tokens
 
     new = NewToken(
-        account=account,
-        name=name,
-        scopes=tuple(scope or [PREDICT]),
-        lifetime_s=None if expires_days is None else expires_days * 24 * 3600,
-        limits=TokenLimits(requests_per_minute, tokens_per_minute, concurrent_requests),
+        account=asked.account,
+        name=asked.name,
+        scopes=tuple(asked.scope or [PREDICT]),
+        lifetime_s=None if asked.expires_days is None else asked.expires_days * 24 * 3600,
+        limits=TokenLimits(limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent_requests),
     )
     with opened_database() as database:
         token, secret = Tokens(database).create(new)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -10,7 +10,7 @@ from handful.backend import Backend
 from handful.errors import InvalidParameterError, TaskError
 from handful.evals.askers import asking
 from handful.evals.data import Item
-from handful.evals.evaluate import OpenModel, Recorder, Watch
+from handful.evals.evaluate import Recorder, Watch
 from handful.evals.journal import Journal
 from handful.task.task import Task
 
@@ -84,7 +84,7 @@ class Axes:
 
 
 def sweep(
-    task: Task, queries: Sequence[Item], axes: Axes, model: str, open_model: OpenModel, journal: Journal, watch: Watch
+    task: Task, queries: Sequence[Item], axes: Axes, open_model: Callable[[], Backend], journal: Journal, watch: Watch
 ) -> None:
     """Ask every setting that the journal lacks. The prompts are the same in all, so their prefix is computed once."""
     settings = axes.settings(task)
@@ -92,7 +92,7 @@ def sweep(
     left = [setting for setting in settings if not recorder.is_finished(setting.to_dict())]
     if not left:
         return
-    backend = open_model(model)
+    backend = open_model()
     try:
         for setting in left:
             _ask(setting, axes.applied(setting, task), backend, recorder)

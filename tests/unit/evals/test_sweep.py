@@ -37,7 +37,7 @@ class WatchedBackend(FakeBackend):
 
 def go(folder: Path, axes: Axes = AXES, backend: FakeBackend | None = None) -> None:
     with Journal(folder, RUN) as journal:
-        sweep(TASK, QUERIES, axes, "fake", lambda name: backend or FakeBackend(), journal, lambda _: None)
+        sweep(TASK, QUERIES, axes, lambda: backend or FakeBackend(), journal, lambda _: None)
 
 
 def test_every_combination_is_asked_with_its_parameters(tmp_path: Path) -> None:
