@@ -26,7 +26,7 @@ class NativeAttention:
         self._memory = memory
         self._windows = spec.windows
         self._scale = spec.attention_scale
-        slots, num_slots = batch.slots.numpy(), memory.keys.shape[1]
+        slots, num_slots = batch.slots, memory.keys.shape[1]
         reads = plan_reads(batch)
         self._plans = {
             window: check_plan(seen_through(window, reads, batch), slots, num_slots) for window in set(spec.windows)
@@ -67,7 +67,7 @@ def seen_through(window: Window, reads: Reads, batch: Batch) -> Reads:
         return replace(reads, first_word=first_word, words=words)
     starts = [*(r.segment.position for r in batch.runs), *(p.private_from for p in batch.placed)]
     rows = np.concatenate([np.arange(n) + first for first, n in zip(reads.first_row, reads.num_rows, strict=True)])
-    low = batch.row_positions[rows] - window + 1 - np.repeat(starts, reads.num_rows)
+    low = batch.positions[rows] - window + 1 - np.repeat(starts, reads.num_rows)
     return replace(reads, low=np.maximum(low, 0), first_word=first_word, words=words)
 
 
@@ -80,7 +80,7 @@ def _trie_words(window: Window, reads: Reads, batch: Batch) -> tuple[Integers, N
         if window is not None:
             key_positions = p.work.request.positions(p.private_from, p.num_keys)
             rows = slice(p.row, p.row + p.work.count)
-            visible &= batch.row_positions[rows][:, None] - key_positions[None, :] < window
+            visible &= batch.positions[rows][:, None] - key_positions[None, :] < window
         found.append(pack_visibility(visible))
         first_word[number] = num_words
         num_words += len(found[-1])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from handful.engine.batch import Batch, Integers, Placed, Run, Window, visible_keys
 from handful.engine.memory import KVMemory
+from handful.engine.transfer import send
 from handful.model.ops.attention import MASKED, attend, merge
 from handful.model.spec import ModelSpec
 
@@ -35,12 +36,14 @@ class SharedRead:
 class PrivateBatch:
     """Requests of like size side by side: `rows` `[R, Q]` of the step, `keys` `[R, T]` slots, padded with 0.
 
-    `is_row` `[R, Q]` says which rows are real; `masks` holds `[R, Q, T]` additive for each window.
+    `real` are the places of rows that aren't padding, `[N]` of R and `[N]` of Q, and `real_rows` `[N]` the rows there;
+    `masks` holds `[R, Q, T]` additive for each window.
     """
 
     rows: Tensor
     keys: Tensor
-    is_row: Tensor
+    real: tuple[Tensor, Tensor]
+    real_rows: Tensor
     masks: dict[Window, Tensor]
 
 
@@ -49,8 +52,8 @@ class TorchAttention:
 
     def __init__(self, batch: Batch, memory: KVMemory, spec: ModelSpec) -> None:
         windows, device = list(dict.fromkeys(spec.windows)), memory.keys.device
-        positions = batch.row_positions
-        self._slots = batch.slots
+        positions = batch.positions
+        self._slots = send(batch.slots, device)
         self._memory = memory
         self._spec = spec
         self._group = spec.num_heads // spec.num_kv_heads
@@ -87,9 +90,8 @@ class TorchAttention:
         out, lse = attend(asked, k, v, mask, self._spec.attention_scale)
         out = out.view(num_requests, heads, group, num_queries, size).permute(0, 3, 1, 2, 4)
         lse = lse.view(num_requests, heads, group, num_queries).permute(0, 3, 1, 2)
-        rows = part.rows[part.is_row]
-        into[0][rows] = out[part.is_row]
-        into[1][rows] = lse[part.is_row]
+        into[0][part.real_rows] = out[part.real]
+        into[1][part.real_rows] = lse[part.real]
 
     def _read_shared(self, read: SharedRead, q: Tensor, kv: tuple[Tensor, Tensor], into: tuple[Tensor, Tensor]) -> None:
         heads, group, size = q.shape[1:]
@@ -147,19 +149,22 @@ def _private_batch(
         key_positions = p.work.request.positions(p.private_from, length)
         distance[i, :count, :length] = positions[p.row : p.row + count][:, None] - key_positions[None, :]
     masks = {w: _mask(sees if w is None else sees & (distance < w), device) for w in windows}
-    return PrivateBatch(_tensor(rows, device), _tensor(keys, device), _tensor(is_row, device), masks)
+    requests, queries = np.nonzero(is_row)
+    return PrivateBatch(
+        rows=send(rows, device),
+        keys=send(keys, device),
+        real=(send(requests, device), send(queries, device)),
+        real_rows=send(rows[requests, queries], device),
+        masks=masks,
+    )
 
 
 def _index(rows: Integers, device: torch.device) -> Tensor | slice:
     """Consecutive rows as a slice: no copy of the queries."""
     if rows[-1] - rows[0] + 1 == len(rows):
         return slice(int(rows[0]), int(rows[-1]) + 1)
-    return _tensor(rows, device)
+    return send(rows, device)
 
 
 def _mask(sees: NDArray[np.bool_], device: torch.device) -> Tensor:
-    return torch.zeros(sees.shape).masked_fill_(torch.from_numpy(~sees), MASKED).to(device)
-
-
-def _tensor(array: Integers | NDArray[np.bool_], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    return send(np.where(sees, np.float32(0), np.float32(MASKED)), device)

@@ -1,4 +1,4 @@
-"""One step as tensors: a flat row of tokens from many requests, and what each of them reads of the KV memory.
+"""One step: a flat row of tokens from many requests, and what each of them reads of the KV memory. No tensors yet.
 
     tokens, positions, slots   `[N]`: what is run, where it stands in its context, where its keys and values go
     runs                       segments that are complete and read for all rows whose path holds them, stacked
@@ -10,12 +10,9 @@ the affair of the step's attention (`attention_torch.py`, `attention_native.py`)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from handful.engine.request import Request, ScoreLabels, Work
 from handful.engine.segments import Segment
@@ -56,30 +53,24 @@ class Placed:
         return slots_of(self.work.request)[self.private_from : self.work.first + self.work.count]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """A step's work as tensors. `wanted` `[M]` are the rows whose hidden state is read, in the works' order.
+    """A step's work. `wanted` `[M]` are the rows whose hidden state is read, in the works' order.
 
     Runs are listed with parents before their children, in the order of the rows.
     """
 
     works: tuple[Work, ...]
-    tokens: Tensor
-    positions: Tensor
-    slots: Tensor
-    wanted: Tensor
+    tokens: Integers
+    positions: Integers
+    slots: Integers
+    wanted: Integers
     runs: tuple[Run, ...]
     placed: tuple[Placed, ...]
 
-    @cached_property
-    def row_positions(self) -> Integers:
-        """`positions` in the processor's memory."""
-        array: Integers = self.positions.cpu().numpy()
-        return array
 
-
-def build_batch(works: Sequence[Work], device: torch.device) -> Batch:
-    """The tensors of a step."""
+def build_batch(works: Sequence[Work]) -> Batch:
+    """Which rows a step has and what they read."""
     paths = [(_complete_path(work), work) for work in works]
     paths.sort(key=lambda entry: [segment.start for segment in entry[0]])
     runs, placed = _place(paths, _choose_runs(paths))
@@ -91,10 +82,10 @@ def build_batch(works: Sequence[Work], device: torch.device) -> Batch:
     slots = np.concatenate([slots_of(w.request)[w.first : w.first + w.count] for w in ordered])
     return Batch(
         works=ordered,
-        tokens=torch.tensor(tokens, dtype=torch.int64, device=device),
-        positions=torch.from_numpy(_positions(placed)).to(device),
-        slots=torch.from_numpy(slots).to(device),
-        wanted=torch.tensor(wanted, dtype=torch.int64, device=device),
+        tokens=np.array(tokens, dtype=np.int64),
+        positions=_positions(placed),
+        slots=slots,
+        wanted=np.array(wanted, dtype=np.int64),
         runs=tuple(runs),
         placed=tuple(placed),
     )

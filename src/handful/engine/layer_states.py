@@ -7,23 +7,25 @@ kept takes the place of its final hidden state.
 from dataclasses import dataclass, field
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from handful.engine.batch import Batch
 from handful.engine.request import Embed
+from handful.engine.transfer import send
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerStates:
-    """Of one step: for each layer the places of its rows among the wanted ones, and their states when it was passed."""
+    """Of one step: for each layer its rows, their places among the wanted ones, and their states when it was passed."""
 
-    wanted: Tensor
+    rows: dict[int, Tensor]
     places: dict[int, Tensor]
     states: dict[int, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, batch: Batch) -> Self | None:
+    def of(cls, batch: Batch, device: torch.device) -> Self | None:
         """None where every row is wanted behind the last norm."""
         places: dict[int, list[int]] = {}
         place = 0
@@ -33,15 +35,15 @@ class LayerStates:
             if isinstance(goal, Embed) and goal.layer is not None:
                 places.setdefault(goal.layer, []).extend(range(place, place + count))
             place += count
-        device = batch.wanted.device
-        found = {layer: torch.tensor(at, dtype=torch.int64, device=device) for layer, at in places.items() if at}
-        return cls(batch.wanted, found) if found else None
+        found = {layer: np.array(at) for layer, at in places.items() if at}
+        rows = {layer: send(batch.wanted[at], device) for layer, at in found.items()}
+        return cls(rows, {layer: send(at, device) for layer, at in found.items()}) if found else None
 
     def take(self, layer: int, hidden: Tensor) -> None:
         """Keep what leaves `layer` (counted from 1) of the step's rows `[N, d]`."""
-        places = self.places.get(layer)
-        if places is not None:
-            self.states[layer] = hidden[self.wanted[places]]
+        rows = self.rows.get(layer)
+        if rows is not None:
+            self.states[layer] = hidden[rows]
 
     def put_into(self, rows: Tensor) -> Tensor:
         """The wanted rows `[M, d]` with what was kept in its places."""

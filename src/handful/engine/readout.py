@@ -1,6 +1,7 @@
 """From the rows that were wanted to what they were wanted for: drawn tokens, label scores, hidden states.
 
-Rows of all requests go through the model's head together, in chunks that bound the memory of the logits.
+Rows of all requests go through the model's head together, in chunks that bound the memory of the logits. Where they
+were computed elsewhere than on the host, what is read of them comes over once a chunk (logits.py).
 
 A request with a draft draws from several rows, one after the other, as it would have done in as many steps: its text
 has grown by the token before when the next is drawn, and the first token that isn't the one guessed is the last.
@@ -11,16 +12,20 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from handful.engine.events import Embedded, Event, PromptRead, Scored
+from handful.engine.logits import HostRows, read_rows
 from handful.engine.request import Embed, Generate, Request, ScoreLabels, Work
-from handful.engine.sampler import Sampled, Sampler, describe, describe_rows
+from handful.engine.sampler import Sampled, Sampler, describe, describe_rows, needs_whole_row
+from handful.engine.transfer import fetch, pick, send
 
 Item = TypeVar("Item")
 Head = Callable[[Tensor], Tensor]  # `[M, hidden]` -> `[M, vocabulary]` float32
 Extend = Callable[[Request, Sampled], bool]  # take a drawn token in; whether the text goes on
+Scoring = tuple[Request, int, int]  # a request, a row in the step and the row in its trie
 
 MAX_LOGIT_ROWS = 256  # 256 rows x 50,000 tokens x 4 bytes = 50 MB
 
@@ -56,11 +61,12 @@ class Readout:
         """
         read = Read()
         drawing: list[Drawing] = []
-        scoring: list[tuple[Request, int, int]] = []  # request, row in the step, row in its trie
+        embedding: list[tuple[Request, int]] = []
+        scoring: list[Scoring] = []
         for work, mine in _rows_of(works):
             request = work.request
             if isinstance(request.goal, Embed):
-                read.events += [Embedded(request, rows[row].float().cpu().numpy()) for row in mine]
+                embedding += [(request, row) for row in mine]
             elif isinstance(request.goal, ScoreLabels):
                 first = request.wanted_rows(work.first, work.count).start - request.num_shared
                 scoring += [(request, row, first + i) for i, row in enumerate(mine)]
@@ -71,8 +77,10 @@ class Readout:
                     drawing.append(Drawing(work, mine[-1 - len(work.draft) :]))
         for group in _groups(drawing):
             read.accepted += self._draw(group, rows, extend)
-        for part in _chunks(scoring):
-            self._score(part, self._logits(rows[[row for _, row, _ in part]]))
+        self._score(scoring, rows)
+        if embedding:
+            (states,) = fetch(pick(rows, [row for _, row in embedding]).float())
+            read.events += [Embedded(request, s.numpy()) for (request, _), s in zip(embedding, states, strict=True)]
         scored = dict.fromkeys(request for request, _, _ in scoring)
         read.events += [_scored(request) for request in scored if request.num_tail_computed == len(request.tail)]
         return read
@@ -81,13 +89,17 @@ class Readout:
         """Draw as many tokens of each request as its draft foresaw, and one more. Returns what of drafts came true."""
         group = sorted(group, key=lambda each: -len(each.rows))  # so that those left at any depth lead its rows
         by_depth = [[d.rows[i] for d in group if i < len(d.rows)] for i in range(len(group[0].rows))]
-        logits = self._logits(rows[list(chain.from_iterable(by_depth))])
+        logits = read_rows(
+            self._logits(pick(rows, list(chain.from_iterable(by_depth)))),
+            (needs_whole_row(d.work.request) for at in range(len(by_depth)) for d in group if at < len(d.rows)),
+        )
         num_accepted = [0] * len(group)
         going = list(range(len(group)))
-        for depth, block in enumerate(torch.split(logits, [len(at) for at in by_depth])):
-            sampled = self._sampler.sample(
-                block if len(going) == len(block) else block[going], [group[i].work.request for i in going]
-            )
+        first = 0
+        for depth, at in enumerate(by_depth):
+            block = logits.take([first + i for i in going])
+            first += len(at)
+            sampled = self._sampler.sample(block, [group[i].work.request for i in going])
             left = []
             for i, drawn in zip(going, sampled, strict=True):
                 work = group[i].work
@@ -99,18 +111,19 @@ class Readout:
                 break
         return [(d.work, count) for d, count in zip(group, num_accepted, strict=True) if d.work.draft]
 
-    def _score(self, part: list[tuple[Request, int, int]], logits: Tensor) -> None:
+    def _score(self, scoring: list[Scoring], rows: Tensor) -> None:
         """Note the log-probability of every token that some continuation reads from these rows."""
-        pairs = [
-            (i, token, request, trie_row)
-            for i, (request, _, trie_row) in enumerate(part)
-            for token in _tokens_read(request, trie_row)
-        ]
-        at = torch.tensor([i for i, _, _, _ in pairs], device=logits.device)
-        token_ids = torch.tensor([token for _, token, _, _ in pairs], device=logits.device)
-        values = (logits[at, token_ids] - logits.logsumexp(dim=-1)[at]).tolist()
-        for (_, token, request, trie_row), value in zip(pairs, values, strict=True):
-            request.read[trie_row, token] = value
+        found: list[tuple[Request, int, int]] = []  # request, row in its trie, token
+        values: list[Tensor] = []
+        for part in _chunks(scoring):
+            logits = self._logits(pick(rows, [row for _, row, _ in part]))
+            pairs = [(i, token) for i, (request, _, at) in enumerate(part) for token in _tokens_read(request, at)]
+            found += [(part[i][0], part[i][2], token) for i, token in pairs]
+            which = send(np.array(pairs, dtype=np.int64).reshape(-1, 2), logits.device)
+            values.append(logits[which[:, 0], which[:, 1]] - logits.logsumexp(dim=-1)[which[:, 0]])
+        read = chain.from_iterable(each.tolist() for each in fetch(*values))
+        for (request, at, token), value in zip(found, read, strict=True):
+            request.read[at, token] = value
 
     def _read_prompt(self, work: Work, rows: Tensor) -> list[Event]:
         """Log-probabilities of the prompt tokens behind these rows (the row before a token predicts it)."""
@@ -122,7 +135,7 @@ class Readout:
         for start in range(0, len(targets), MAX_LOGIT_ROWS):
             some = targets[start : start + MAX_LOGIT_ROWS]
             logits = self._logits(rows[start : start + len(some)])
-            described = describe_rows(logits, [request.goal.parameters.logprobs] * len(some))
+            described = describe_rows(HostRows(fetch(logits)[0]), [request.goal.parameters.logprobs] * len(some))
             found += [describe(token, described.get(i)) for i, token in enumerate(some)]
         return [PromptRead(request, work.first + 1, tuple(found))] if found else []
 

@@ -15,6 +15,7 @@ from handful.engine.batch import Batch, build_batch
 from handful.engine.layer_states import LayerStates
 from handful.engine.memory import KVMemory
 from handful.engine.request import Work
+from handful.engine.transfer import send
 from handful.model.decoder import Attend, Decoder
 from handful.model.ops.native.attention import AttentionKernel
 from handful.model.spec import ModelSpec
@@ -43,12 +44,14 @@ class Runner:
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:
         """Run a step. Returns its works in the order of their rows, and the wanted rows, normed, `[M, hidden]`."""
-        batch = build_batch(works, self.decoder.device)
+        batch = build_batch(works)
         attention = self._attention_of(batch, self.memory, self.spec)
-        states = LayerStates.of(batch)
+        tokens, positions, wanted = (
+            send(array, self.decoder.device) for array in (batch.tokens, batch.positions, batch.wanted)
+        )
+        states = LayerStates.of(batch, self.decoder.device)
         observe = None if states is None else states.take
-        hidden = self.decoder.forward(batch.tokens, batch.positions, attention, batch.wanted, observe)
-        rows = self.decoder.final_norm(hidden)
+        rows = self.decoder.final_norm(self.decoder.forward(tokens, positions, attention, wanted, observe))
         return batch.works, rows if states is None else states.put_into(rows)
 
     def logits(self, rows: Tensor) -> Tensor:

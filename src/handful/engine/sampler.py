@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from handful.engine.logits import Rows
 from handful.types import GenerationParameters
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Sampler:
         """A request ended: its random generator is no longer needed."""
         self._generators.pop(request_id, None)
 
-    def sample(self, logits: Tensor, requests: "list[Request]") -> list[Sampled]:
-        """One token for each row of `logits` `[rows, vocabulary]` float32; the rows are changed in place."""
+    def sample(self, logits: Rows, requests: "list[Request]") -> list[Sampled]:
+        """One token for each row of `logits`; the rows are changed in place."""
         goals: list[Generate] = [request.goal for request in requests]  # type: ignore[misc]
         logprobs = describe_rows(logits, [goal.parameters.logprobs for goal in goals])
         for row, (request, goal) in enumerate(zip(requests, goals, strict=True)):
@@ -50,7 +51,7 @@ class Sampler:
                 self._shape(logits[row], request, goal.parameters)
             if goal.choices is not None:
                 _keep_only(logits[row], goal.choices.allowed(request.output, self._eos))
-        tokens = _largest(logits)
+        tokens = logits.largest()
         for row, (request, goal) in enumerate(zip(requests, goals, strict=True)):
             if goal.parameters.temperature > 0.0 and not _is_forced(request, goal):
                 tokens[row] = self._draw(logits[row], request.id, goal)
@@ -62,21 +63,21 @@ class Sampler:
             if token < row.shape[0]:
                 row[token] += bias
         if parameters.repetition_penalty != 1.0:
-            seen = torch.tensor(sorted({*request.prompt, *request.output}), device=row.device)
+            seen = torch.tensor(sorted({*request.prompt, *request.output}))
             values = row[seen]
             penalty = parameters.repetition_penalty
             row[seen] = torch.where(values < 0, values * penalty, values / penalty)
         if request.output and (parameters.presence_penalty or parameters.frequency_penalty):
             counts = Counter(request.output)
-            used = torch.tensor(list(counts), device=row.device)
-            times = torch.tensor(list(counts.values()), device=row.device, dtype=row.dtype)
+            used = torch.tensor(list(counts))
+            times = torch.tensor(list(counts.values()), dtype=row.dtype)
             row[used] -= parameters.presence_penalty + parameters.frequency_penalty * times
         if len(request.output) < parameters.min_new_tokens:
             row[self._eos] = NEVER
 
     def _draw(self, row: Tensor, request_id: int, goal: "Generate") -> int:
         parameters = goal.parameters
-        row = row.float().cpu() / parameters.temperature
+        row = row / parameters.temperature
         if parameters.top_k is not None and parameters.top_k < row.shape[0]:
             row = row.masked_fill(row < row.topk(parameters.top_k).values[-1], NEVER)
         if parameters.typical_p is not None and parameters.typical_p < 1.0:
@@ -89,10 +90,16 @@ class Sampler:
         return int(torch.multinomial(row.softmax(dim=-1), 1, generator=generator))
 
 
-def _largest(logits: Tensor) -> list[int]:
-    """The index of each row's largest value. On the processor NumPy finds it several times faster than torch."""
-    indices: list[int] = (logits.argmax(-1) if logits.is_cuda else logits.numpy().argmax(-1)).tolist()
-    return indices
+def needs_whole_row(request: "Request") -> bool:
+    """Whether drawing a token takes more of its logits than the index of the largest. Only Generate requests draw."""
+    goal: Generate = request.goal  # type: ignore[assignment]
+    parameters = goal.parameters
+    return (
+        parameters.logprobs is not None
+        or parameters.temperature > 0.0
+        or goal.choices is not None
+        or _is_shaped(parameters, len(request.output))
+    )
 
 
 def _is_shaped(parameters: GenerationParameters, num_output_tokens: int) -> bool:
@@ -136,12 +143,12 @@ def _keep_typical(row: Tensor, mass: float) -> Tensor:
     return row.clone().scatter(0, order, row[order].masked_fill(before >= mass, NEVER))
 
 
-def describe_rows(logits: Tensor, wanted: list[int | None]) -> dict[int, tuple[Tensor, list[tuple[int, float]]]]:
+def describe_rows(logits: Rows, wanted: list[int | None]) -> dict[int, tuple[Tensor, list[tuple[int, float]]]]:
     """For each row where `wanted` is not None: its log-probabilities and the `wanted` best tokens with theirs."""
     described = {}
     for row, num_top in enumerate(wanted):
         if num_top is not None:
-            logprobs = logits[row].float().log_softmax(dim=-1)
+            logprobs = logits[row].log_softmax(dim=-1)
             best = logprobs.topk(min(num_top, logprobs.shape[0])) if num_top else None
             top = list(zip(best.indices.tolist(), best.values.tolist(), strict=True)) if best is not None else []
             described[row] = (logprobs, top)

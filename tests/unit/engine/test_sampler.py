@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from handful.engine.logits import HostRows
 from handful.engine.request import Generate, Request
 from handful.engine.sampler import Sampled, Sampler
 from handful.engine.stopping import TextState
@@ -22,7 +23,7 @@ def request(
 
 
 def sample(logits: list[float], made: Request) -> Sampled:
-    return Sampler(frozenset({EOS})).sample(torch.tensor([logits]), [made])[0]
+    return Sampler(frozenset({EOS})).sample(HostRows(torch.tensor([logits])), [made])[0]
 
 
 def draws(logits: list[float], count: int = 200, **parameters: object) -> set[int]:
@@ -31,7 +32,7 @@ def draws(logits: list[float], count: int = 200, **parameters: object) -> set[in
     found = set()
     made = request(wanted)
     for _ in range(count):
-        found.add(sampler.sample(torch.tensor([logits]), [made])[0].token)
+        found.add(sampler.sample(HostRows(torch.tensor([logits])), [made])[0].token)
     return found
 
 
@@ -64,8 +65,8 @@ def test_a_seed_gives_the_same_tokens_whatever_rows_are_beside_it() -> None:
     alone, among = Sampler(frozenset()), Sampler(frozenset())
     others = [request(wanted, seed=9, number=2 + i) for i in range(4)]
     for _ in range(10):
-        one = alone.sample(logits[:1].clone(), [request(wanted, seed=7)])[0]
-        many = among.sample(logits.clone(), [request(wanted, seed=7), *others])[0]
+        one = alone.sample(HostRows(logits[:1].clone()), [request(wanted, seed=7)])[0]
+        many = among.sample(HostRows(logits.clone()), [request(wanted, seed=7), *others])[0]
         assert one.token == many.token
 
 
@@ -102,7 +103,7 @@ def test_logprobs_are_those_of_the_model_under_any_parameter() -> None:
     logits: Tensor = torch.tensor([[0.0, 2.0, 1.0]])
     expected = logits.log_softmax(dim=-1)[0]
     parameters = GenerationParameters(temperature=0.5, logprobs=2, logit_bias=((0, 50.0),))
-    found = Sampler(frozenset()).sample(logits.clone(), [request(parameters)])[0]
+    found = Sampler(frozenset()).sample(HostRows(logits.clone()), [request(parameters)])[0]
     assert found.token == 0
     assert found.logprob is not None
     assert abs(found.logprob - float(expected[0])) < 1e-6
