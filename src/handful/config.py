@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     max_batched_tokens: int = Field(default=1024, ge=16, description="Tokens computed in one step of the engine.")
     max_running_requests: int = Field(default=256, ge=1, description="Completions computed side by side.")
     drafts: bool = Field(default=True, description="Guess ahead from a prompt's own text: fewer steps, the same text.")
+    cuda_graphs: bool = Field(default=True, description="Record decoding steps once and replay them, on a GPU.")
     max_queued_requests: int = Field(default=1024, ge=1, description="Completions that may wait; past it: 429.")
     max_queue_share: float = Field(default=0.5, gt=0, le=1, description="Part of the queue that one account may fill.")
     max_input_characters: int = Field(default=1_000_000, ge=1, description="Longest text accepted as one input.")

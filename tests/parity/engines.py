@@ -1,13 +1,16 @@
 """Engines over tiny random models, run to the end without threads: what the parity tests are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from handful.engine.arena import Arena
-from handful.engine.engine import Engine
+from handful.engine.decode_graphs import Capture
+from handful.engine.device_runner import DeviceRunner
+from handful.engine.engine import Engine, StepRunner
 from handful.engine.events import Completed, Event, Failed, PromptRead, Scored, TokenDrawn
 from handful.engine.labels import LabelTrie
 from handful.engine.naive_cache import NaiveCache
@@ -19,6 +22,7 @@ from handful.engine.stopping import TextState
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
+from handful.model.ops.varlen import varlen_plain
 from handful.types import GenerationParameters
 from tests.unit.model.tiny_models import checkpoint
 
@@ -31,15 +35,39 @@ def decoder(variant: str) -> Decoder:
         return Decoder.load(spec_from_config(read_config(folder)), weights, torch.float32, torch.device("cpu"))
 
 
+class Recorder:
+    """Stands in for CUDA graphs: a replay runs what was recorded again and puts the result where the first one lay.
+
+    So it sees what a graph sees: the memory that was there when it was recorded, whatever is in it now.
+    """
+
+    def __init__(self) -> None:
+        self.num_recorded, self.num_replayed = 0, 0
+
+    def __call__(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        result = run()
+        self.num_recorded += 1
+
+        def replay() -> Tensor:
+            self.num_replayed += 1
+            result.copy_(run())
+            return result
+
+        return replay
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """How an engine is set up: sharing or not, how many tokens a step, the native kernel or torch's own attention.
 
-    `free_rows` decides how often it drafts: 0 never, many rows nearly always.
+    `as_device`: as on a GPU, with the kernel's twin; `capture` is what records decoding steps there. `free_rows`
+    decides how often it drafts: 0 never, many rows nearly always.
     """
 
     share: bool = True
     native: bool = True
+    as_device: bool = False
+    capture: Capture | None = None
     budget: int = 512
     slots: int = 20_000
     free_rows: int = 64
@@ -57,7 +85,14 @@ def engine(variant: str, setup: Setup | None = None, eos: frozenset[int] = froze
         free_rows=chosen.free_rows,
     )
     cache_ = SegmentTree(arena) if chosen.share else NaiveCache(arena)
-    return Engine(Runner(decoder(variant), chosen.slots, native=chosen.native), Scheduler(cache_, limits), eos)
+    return Engine(runner(variant, chosen), Scheduler(cache_, limits), eos)
+
+
+def runner(variant: str, chosen: Setup) -> StepRunner:
+    """The runner of a setup."""
+    if chosen.as_device:
+        return DeviceRunner(decoder(variant), chosen.slots, varlen_plain, chosen.capture)
+    return Runner(decoder(variant), chosen.slots, native=chosen.native)
 
 
 def run(made: Engine) -> list[Event]:

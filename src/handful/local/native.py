@@ -1,9 +1,11 @@
 """A model in handful's own decoder: an engine around it, with memory for keys and values."""
 
+from dataclasses import replace
+
 from handful.config import Settings
 from handful.engine.arena import Arena
+from handful.engine.device_runner import DeviceRunner, make_runner
 from handful.engine.engine import Engine
-from handful.engine.runner import Runner
 from handful.engine.scheduler import Limits, Scheduler
 from handful.engine.segment_tree import SegmentTree
 from handful.local.model import LocalModel
@@ -30,7 +32,9 @@ def native_model(loaded: LoadedModel, settings: Settings) -> LocalModel:
     """A model that answers, around weights in memory."""
     bytes_per_token = loaded.spec.kv_bytes_per_token(loaded.decoder.dtype)
     limits = limits_of(settings, bytes_per_token)
-    runner = Runner(loaded.decoder, limits.num_slots)
+    runner = make_runner(loaded.decoder, limits.num_slots, graphs=settings.cuda_graphs)
+    if isinstance(runner, DeviceRunner) and runner.graphs is not None:
+        limits = replace(limits, free_rows=0)  # guesses would keep a step from being replayed, which saves more
     scheduler = Scheduler(SegmentTree(Arena(limits.num_slots)), limits)
     engine = Engine(runner, scheduler, frozenset(loaded.tokenizer.eos_token_ids))
     return LocalModel(engine, loaded.tokenizer, loaded.info, settings, limits.num_slots * bytes_per_token)

@@ -7,7 +7,8 @@ associative (Hydragen, arXiv 2402.05099; flash-decoding): with outputs O1, O2 an
     m = max(l1, l2);  O = (exp(l1-m) O1 + exp(l2-m) O2) / (exp(l1-m) + exp(l2-m));  l = m + log(exp(l1-m) + exp(l2-m))
 
 `attend` exists twice: in plain torch (the oracle, any device), and on the processor's flash kernel. Where the native
-kernel can be had (`native/attention.py`), it does a layer's whole attention instead, and nothing here runs.
+kernel can be had (`native/attention.py`), it does a layer's whole attention instead, and nothing here runs. On a GPU
+`varlen.py` computes the parts, and `merge` puts them together.
 """
 
 import torch
