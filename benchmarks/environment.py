@@ -12,16 +12,17 @@ import torch
 
 from handful.config import Settings
 from handful.local import LocalModel, load
-from handful.types import Precision
+from handful.types import Device, Precision
 
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+DEVICES = ("auto", "cpu", "cuda")
 
 
-def open_model(name: str, precision: Precision, *, drafts: bool = True) -> LocalModel:
+def open_model(name: str, precision: Precision, device: Device = "auto", *, drafts: bool = True) -> LocalModel:
     """A model in this process, or one of the shapes; its buffers are set up by one small request."""
     from shapes import folder_of  # here, so that this file can be read by itself
 
-    model = load(folder_of(name), precision=precision, configuration=Settings(drafts=drafts))
+    model = load(folder_of(name), precision=precision, device=device, configuration=Settings(drafts=drafts))
     model.score(["warm"], [" up"])
     return model
 
@@ -50,6 +51,7 @@ def describe(model: LocalModel, workload: str) -> dict[str, Any]:
         "model": Path(model.info.name).name,
         "architecture": model.info.architecture,
         "precision": model.info.precision,
+        **({"gpu": torch.cuda.get_device_name()} if model.info.device == "cuda" else {}),
         **machine(),
     }
 

@@ -3,6 +3,7 @@
     python benchmarks/generate.py --against transformers            (32 shots: W1 and W2)
     python benchmarks/generate.py --against transformers --shots 4  (W5)
     python benchmarks/generate.py --against transformers --model gpt-neo-2.7b-shape --requests 16 --peer-requests 1
+    python benchmarks/generate.py --against transformers --device cuda
 
 All do the same work on the same prompts: examples (32: a 913-token prefix), about 39 query tokens, then 8 greedy
 tokens with the end of text ignored, or the probabilities of two labels. "As it comes" is Transformers' `generate` or
@@ -10,6 +11,9 @@ forward pass, one request at a time, nothing reused, in the checkpoint's own typ
 prefix's `past_key_values` computed once and the queries batched by hand. Rounds of all alternate and medians are
 reported, because a shared machine may run at half speed a minute later. handful's rounds begin with an empty cache: the
 prefix is computed within the time measured.
+
+On a GPU Transformers also runs compiled and by its continuous batching, where it has these for the model, and
+everything runs once before the first round.
 
 The last line printed is one JSON document.
 """
@@ -22,7 +26,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from environment import PRECISIONS, describe, forget, open_model
+from environment import DEVICES, PRECISIONS, describe, forget, open_model
 from handful.local import LocalModel
 from handful.types import GenerationParameters
 from transformers_peer import MAX_BATCH, NUM_NEW_TOKENS, Transformers
@@ -36,11 +40,13 @@ def main() -> None:
     """Run the rounds and print the figures."""
     arguments = parse()
     prompts = make_prompts(arguments.requests, arguments.shots)
-    model = open_model(arguments.model, arguments.precision)
+    model = open_model(arguments.model, arguments.precision, arguments.device)
     found = describe(model, "W1 generate, W2 label" if arguments.shots == 32 else "W5 short")
     work = our_work(model, prompts)
     if arguments.against == "transformers":
-        work |= peer_work(arguments, prompts)
+        work |= peer_work(arguments, prompts, model.info.device)
+    if model.info.device == "cuda":
+        work, found["not_run"] = runnable(work)
     seconds: dict[str, list[float]] = {name: [] for name in work}
     answers: dict[str, Any] = {}
     for number in range(arguments.rounds):
@@ -61,6 +67,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
+    parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--requests", type=int, default=256)
     parser.add_argument("--shots", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
@@ -84,13 +91,13 @@ def our_work(model: LocalModel, prompts: Sequence[str]) -> Work:
     return {"handful_generate": (len(prompts), generate), "handful_label": (len(prompts), label)}
 
 
-def peer_work(arguments: argparse.Namespace, prompts: Sequence[str]) -> Work:
+def peer_work(arguments: argparse.Namespace, prompts: Sequence[str], device: str) -> Work:
     few, some, many = (prompts[:count] for count in (arguments.peer_requests, MAX_BATCH, 4 * MAX_BATCH))
     work: Work = {}
     for dtype in ("auto", "float32"):
         if f"transformers_{dtype}_generate" in work:
             break  # float32 is the checkpoint's own type; a large model is not loaded twice
-        peer = Transformers(arguments.model, dtype)
+        peer = Transformers(arguments.model, dtype, device)
         name = f"transformers_{peer.dtype}"
         work |= {
             f"{name}_generate": (len(few), partial(peer.generate, few)),
@@ -101,7 +108,24 @@ def peer_work(arguments: argparse.Namespace, prompts: Sequence[str]) -> Work:
                 partial(peer.label_with_prefix, make_prefix(arguments.shots), some, LABELS),
             ),
         }
+        if device == "cuda":  # its best there: compiled, and by continuous batching
+            work[f"{name}_compiled_generate"] = (len(few), partial(peer.generate_compiled, few))
+            work[f"{name}_continuous_generate"] = (len(prompts), partial(peer.generate_continuously, prompts))
     return work
+
+
+def runnable(work: Work) -> tuple[Work, dict[str, str]]:
+    """What runs, after one run of each that sets up what is compiled or recorded, and why the rest doesn't."""
+    ready, failed = {}, {}
+    for name, (count, run) in work.items():
+        try:
+            run()
+            ready[name] = (count, run)
+        except Exception as error:  # a peer without such a path for the model may say so in any way
+            if name.startswith("handful"):
+                raise
+            failed[name] = f"{type(error).__name__}: {error}"[:200]
+    return ready, failed
 
 
 def comparison(rate: dict[str, float], answers: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ NOT_SHOWN = {"workload", "model", "precision", "architecture", "processor", "thr
 
 def where(name: str, found: dict[str, Any]) -> str:
     """The machine and versions of a result, and its file."""
-    facts = [found.get("processor"), f"{found['threads']} threads" if "threads" in found else None]
+    facts = [found.get("gpu"), found.get("processor"), f"{found['threads']} threads" if "threads" in found else None]
     facts += [f"torch {found['torch']}" if "torch" in found else None]
     facts += [f"load average before: {found['load_before']}" if "load_before" in found else None]
     return ", ".join(fact for fact in facts if fact) + f" (`benchmarks/results/{name}`)"
@@ -25,7 +25,7 @@ def against(found: dict[str, Any]) -> list[str]:
     for name, rate in found["requests_per_s"].items():
         same, difference = found["same_text"].get(name, ""), found["largest_logprob_difference"].get(name, "")
         rows.append([name.replace("_", " "), f"{rate:g}", times(found, name), same, str(difference)])
-    return table(heads, rows)
+    return table(heads, rows) + [f"* {name} did not run: {why}." for name, why in found.get("not_run", {}).items()]
 
 
 def peers(found: dict[str, Any]) -> list[str]:

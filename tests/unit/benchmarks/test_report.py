@@ -70,7 +70,12 @@ def test_the_tables_have_every_engine_and_why_one_is_not_there() -> None:
 def test_where_handful_loses_is_told() -> None:
     lines = losses([result()], has_peers=True)
     assert lines[0] == "W5, tiny, a CPU: slower than openvino-fp16 (0.5x)."
-    assert any("GPU" in line for line in lines)
+    assert any("--device cuda" in line for line in lines)
+
+
+def test_a_gpu_that_was_measured_is_no_longer_missing() -> None:
+    lines = losses([result(), result() | {"gpu": "a GPU"}], has_peers=True)
+    assert not any("GPU" in line for line in lines)
 
 
 def test_charts_are_the_same_at_every_run(tmp_path: Path) -> None:
