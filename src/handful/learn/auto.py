@@ -77,8 +77,8 @@ class _Auto:
     def cross_fitted(self) -> tuple[EnsemblePredictor, Choice]:
         """Each prompt shows some examples; the others tell its bias and teach the head behind it."""
         plan = self.plan
-        offered = candidates(self.classes, plan.num_shown, plan.num_deals, self.settings.seed)
-        if not plan.compares:
+        offered = candidates(self.classes, plan.num_shown, plan.compared.num_deals, self.settings.seed)
+        if not plan.compared.leaves_a_choice:
             offered = offered[::2]  # one order of each deal, and all are kept
         scored = [(one, self.prompts.scored(one.shown)) for one in offered]
         kept = self._kept(scored)
@@ -96,14 +96,14 @@ class _Auto:
         readings = [self.prompts.scored(shown) for shown in halves]
         judged = self._judge(folds_of(readings, self.classes, NUM_FOLDS, self.settings.seed) if readings else [])
         kept, reason = self._choose(judged)
-        orders = some_orders(num_examples, self.plan.num_prompts, self.settings.seed)
+        orders = some_orders(num_examples, self.plan.compared.num_prompts, self.settings.seed)
         final = [self.prompts.of_all(order) for order in orders]
         return self._finish(final, kept, reason, judged, (num_examples, 0))
 
     def _kept(self, scored: Sequence[tuple[Candidate, Reading]]) -> Kept:
         """Which candidates are kept, and which are read for each fold."""
         num_folds = NUM_FOLDS if self.settings.tuning is None else NUM_TUNED_FOLDS
-        return keep_best(scored, self.classes, self.plan.num_prompts, num_folds, self.settings.seed)
+        return keep_best(scored, self.classes, self.plan.compared.num_prompts, num_folds, self.settings.seed)
 
     def _choose(self, judged: Sequence[Judged]) -> tuple[Judged, str]:
         if len(self.settings.recipes) == 1:

@@ -23,23 +23,40 @@ _MANY = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """How many prompts are averaged, and of how many deals they are the best."""
+
+    num_prompts: int
+    num_deals: int
+
+    @property
+    def leaves_a_choice(self) -> bool:
+        """Whether there are more deals than prompts that are kept."""
+        return self.num_deals > self.num_prompts
+
+    @property
+    def num_candidates(self) -> int:
+        """Prompts that are read: each deal in an order and its reverse, where there is something to choose."""
+        return 2 * self.num_deals if self.leaves_a_choice else self.num_prompts
+
+
+def compared_for(fewest: int, settings: AutoSettings) -> Compared:
+    """What `settings` come to where the rarest label has `fewest` examples."""
+    num_prompts = settings.num_prompts or (_PROMPTS_OF_MANY if fewest >= _MANY else _PROMPTS)
+    return Compared(num_prompts, max(settings.num_deals or num_prompts + _MORE_DEALS, num_prompts))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to try, and behind prompts of how many examples.
 
-    num_shown, num_prompts, num_deals   as in `AutoSettings`, decided
     shows_all   whether every prompt shows all examples: where no head is to learn, and no smaller number was asked for
     """
 
     num_shown: int
-    num_prompts: int
-    num_deals: int
+    compared: Compared
     recipes: tuple[Recipe, ...]
     shows_all: bool
-
-    @property
-    def compares(self) -> bool:
-        """Whether there are more deals than prompts that are kept, and so something to choose."""
-        return self.num_deals > self.num_prompts
 
     @property
     def needs_states(self) -> bool:
@@ -73,9 +90,8 @@ def plan_for(classes: Classes, labels: tuple[str, ...], settings: AutoSettings) 
     recipes = tuple(recipe for recipe in offered if has_enough or not recipe.has_head)
     has_head = any(recipe.has_head for recipe in recipes)
     asks_for_fewer = settings.num_shown is not None and settings.num_shown < len(classes)
-    num_prompts = settings.num_prompts or (_PROMPTS_OF_MANY if fewest >= _MANY else _PROMPTS)
-    num_deals = max(settings.num_deals or num_prompts + _MORE_DEALS, num_prompts)
-    plan = Plan(num_shown, num_prompts, num_deals, recipes, shows_all=not has_head and not asks_for_fewer)
+    compared = compared_for(fewest, settings)
+    plan = Plan(num_shown, compared, recipes, shows_all=not has_head and not asks_for_fewer)
     if not recipes:
         raise _too_few("A head", num_shown_each, fewest)
     if settings.tuning is not None and not plan.needs_encoder:

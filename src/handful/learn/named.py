@@ -11,7 +11,7 @@ import numpy as np
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.learn.auto import fit_auto
-from handful.learn.auto_plan import plan_for
+from handful.learn.auto_plan import compared_for
 from handful.learn.auto_settings import AutoSettings
 from handful.learn.calibrate import CALIBRATIONS
 from handful.learn.channel import ChannelPredictor, turned_round
@@ -112,12 +112,10 @@ def work_of(name: str, task: Task, num_texts: int) -> Work:
         return Work(max(0, len(task.examples) - _knn_shown(task)), 1)
     recipes = _RECIPES[name]
     classes = classes_of([example.output for example in task.examples], task.labels)
-    plan = plan_for(classes, task.labels, AutoSettings(recipes=recipes))
-    # Deals are compared in an order and its reverse, where there are more of them than prompts that are kept.
-    num_compared = 2 * plan.num_deals if plan.compares else plan.num_prompts
+    compared = compared_for(int(np.bincount(classes, minlength=len(task.labels)).min()), AutoSettings())
     num_readings = max(int(one.score_weight > 0) + int(one.kind is not None) for one in recipes)
     each = len(CONTENT_FREE) + NUM_RANDOM_TEXTS + 2 * len(task.examples)
-    return Work(num_compared * each, plan.num_prompts * num_readings, num_compared)
+    return Work(compared.num_candidates * each, compared.num_prompts * num_readings, compared.num_candidates)
 
 
 def _knn_shown(task: Task) -> int:
