@@ -56,10 +56,11 @@ def _check_fail_under(share: float | None) -> None:
 
 def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
     """Ask what the records lack; the folder of the records."""
-    from handful.cli.eval_options import opener, required
+    from handful.cli.eval_options import encoder_name, open_encoder, opener, required
     from handful.cli.eval_progress import watch_evaluation
     from handful.cli.output import tell
     from handful.evals import plots
+    from handful.evals.evaluate import Opened
     from handful.evals.evaluate import evaluate as ask_all
     from handful.evals.journal import Journal
     from handful.evals.lm_eval import load_task
@@ -71,6 +72,7 @@ def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
     output = required("--output", asked.output, "the folder for records and report")
     plots.check_plots()
     found = load_data(source, loaded.task)
+    encoder = open_encoder(encoder_name(grid.predictors, asked.encoder), asked.device)
     run = run_of(tasks, source, grid, found, asked)
     with Journal(output, run, overwrite=asked.overwrite) as journal:
         num_there = sum(journal.num_done.values())
@@ -79,7 +81,7 @@ def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
         try:
             with watch_evaluation(is_wanted=not asked.quiet and sys.stderr.isatty()) as watch:
                 open_model = opener(asked.precision, asked.device, asked.token, is_quiet=asked.quiet)
-                ask_all(tasks, found, grid, open_model, journal, watch)
+                ask_all(tasks, found, grid, Opened(open_model, encoder), journal, watch)
         except KeyboardInterrupt:
             tell(f"interrupted: {sum(journal.num_done.values())} records are kept; the same command continues.")
             raise

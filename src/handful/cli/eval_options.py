@@ -1,7 +1,7 @@
 """What `eval` and `sweep` share: their options' shapes, and lists and names as people type them."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,6 +12,7 @@ from handful.types import Device, Precision
 if TYPE_CHECKING:
     from handful.backend import Backend
     from handful.evals.data import Columns
+    from handful.learn.encoded import NamedEncoder
 
 TaskArgument = Annotated[
     str | None, typer.Argument(metavar="TASK", help="A task file, or a task YAML of lm-evaluation-harness.")
@@ -30,6 +31,9 @@ PrecisionOption = Annotated[
     Precision | None, typer.Option(help="float32 is exact; auto takes the fastest that is safe.")
 ]
 DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when there is one.")]
+EncoderOption = Annotated[
+    str | None, typer.Option(help="What `encoder` and `nearest by encoder` read; left out, default-embeddings.")
+]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Ask only so many queries, drawn at random once.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start --output afresh.")]
 FromOption = Annotated[
@@ -81,6 +85,29 @@ def opener(
         return open_backend(name, precision=precision, device=device, token=token)
 
     return open_model
+
+
+def encoder_name(readings: "Sequence[str]", given: str | None) -> str | None:
+    """The encoder that the readings need; None where none does. Raises `InvalidParameterError` for one in vain."""
+    from handful.errors import InvalidParameterError
+    from handful.learn.reading_names import NEED_ENCODER
+    from handful.task.problem import join_words
+
+    if any(reading in NEED_ENCODER for reading in readings):
+        return given or "default-embeddings"
+    if given is not None:
+        fix = f"Add {join_words(NEED_ENCODER)} to --predictor, or leave it out."
+        raise InvalidParameterError("--encoder", "has no effect: no reading that is tried needs it.", fix=fix)
+    return None
+
+
+def open_encoder(name: str | None, device: Device | None) -> "NamedEncoder | None":
+    """Load it, where there is one to load."""
+    if name is None:
+        return None
+    from handful.local.encoder import load_encoder
+
+    return load_encoder(name, device=device)
 
 
 def required(option: str, value: Path | None, purpose: str) -> Path:

@@ -10,6 +10,7 @@ import typer
 from handful.cli.eval_options import (
     DataOption,
     DeviceOption,
+    EncoderOption,
     FromOption,
     JsonOption,
     LabelColumnOption,
@@ -42,7 +43,8 @@ OrdersOption = Annotated[int, typer.Option(min=1, max=1000, help="Orders that ea
 PredictorOption = Annotated[
     str | None,
     typer.Option(
-        help="A list of readings: task (as `run` answers), plain, contextual, domain, batch, channel, auto, ..."
+        help="A list of readings: task (as `run` answers), plain, contextual, domain, batch, channel, knn, nearest, "
+        "encoder, auto, ..."
     ),
 ]
 VariantOption = Annotated[
@@ -69,6 +71,7 @@ class EvalOptions:
     seeds: SeedsOption = 5
     orders: OrdersOption = 1
     predictor: PredictorOption = None
+    encoder: EncoderOption = None
     variant: VariantOption = None
     model: ModelsOption = None
     limit: LimitOption = None
@@ -144,6 +147,7 @@ def source_of(loaded: "Loaded", asked: EvalOptions) -> "Source":
 
 def run_of(tasks: "dict[str, Task]", source: "Source", grid: "Grid", data: "Data", asked: EvalOptions) -> "Run":
     """What the records depend on, and with what they were made."""
+    from handful.cli.eval_options import encoder_name
     from handful.config import settings
     from handful.evals.cells import COORDINATES
     from handful.evals.journal import Run
@@ -169,5 +173,7 @@ def run_of(tasks: "dict[str, Task]", source: "Source", grid: "Grid", data: "Data
         "num_queries": len(data.queries),
         "num_leaked": data.num_leaked,
     }
+    if (encoder := encoder_name(grid.predictors, asked.encoder)) is not None:
+        plan["encoder"] = encoder
     context = {"versions": versions(), "command": command_line(sys.argv[1:])}
     return Run(kind="eval", coordinates=COORDINATES, plan=plan, context=context)

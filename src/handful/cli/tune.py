@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from handful.cli.eval_options import LabelColumnOption, LabelNamesOption, TextColumnOption
+from handful.cli.eval_options import (
+    EncoderOption,
+    LabelColumnOption,
+    LabelNamesOption,
+    TextColumnOption,
+    encoder_name,
+    open_encoder,
+)
 from handful.cli.option_groups import grouped
 from handful.cli.remote import TokenOption
 from handful.cli.run_options import DeviceOption, ModelOption, PrecisionOption, QuietOption
@@ -41,8 +48,8 @@ ShotsOption = Annotated[
 PredictorOption = Annotated[
     str | None,
     typer.Option(
-        help="Readings to try: task,plain,contextual,domain (the default) stay in the task file; batch, channel, knn, "
-        "centroid, logistic, auto ... make a classifier's folder."
+        help="Readings to try: task,plain,contextual,domain (the default) and generate stay in the task file; batch, "
+        "channel, knn, nearest, encoder, centroid, logistic, auto ... make a folder."
     ),
 ]
 SetsOption = Annotated[int, typer.Option(min=1, max=1000, help="Example sets drawn of each size.")]
@@ -67,6 +74,7 @@ class TuneOptions:
     variant: VariantOption = None
     words: WordsOption = None
     predictor: PredictorOption = None
+    encoder: EncoderOption = None
     shots: ShotsOption = None
     sets: SetsOption = 4
     orders: OrdersOption = 2
@@ -130,8 +138,10 @@ def tune_task(space: "Space", asked: TuneOptions) -> None:
     path = output_of(space, asked.output)
     data = _data(space, asked)
     tried = candidates(space, data.pool)
+    name = encoder_name(space.readings, asked.encoder)
+    encoder = open_encoder(None if asked.dry_run else name, asked.device)
     with contextlib.closing(_backend(space.templates[0], asked)) as backend:
-        search = Search(tried, data.queries, backend)
+        search = Search(tried, data.queries, backend, encoder)
         cost = cost_of(search, tried, data.queries, backend)
         if asked.dry_run:
             return _tell_cost(cost, asked)
@@ -171,13 +181,13 @@ def _words(text: str) -> dict[str, str]:
     return {label.strip(): word.strip() for label, _, word in pairs}
 
 
-def _predictors(task: "Task", text: str | None) -> tuple[str, ...]:
+def _predictors(task: "Task", text: str | None) -> tuple[str, ...] | None:
     from handful.cli.eval_options import listed
-    from handful.evals.askers import TEXT_PREDICTORS, check_predictors
-    from handful.evals.tune_space import TASK_READINGS
+    from handful.evals.askers import check_predictors
 
-    usual = tuple(TASK_READINGS) if task.is_closed else TEXT_PREDICTORS
-    predictors = usual if text is None else listed("--predictor", text, str)
+    if text is None:
+        return None
+    predictors = listed("--predictor", text, str)
     check_predictors(predictors, task)
     return predictors
 

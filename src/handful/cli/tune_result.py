@@ -9,7 +9,7 @@ from typing import Any
 from handful.cli.output import SCHEMA, harmless, json_line
 from handful.errors import InvalidParameterError
 from handful.evals.tune import Search, Standing
-from handful.evals.tune_space import TASK_READINGS, Candidate, Space
+from handful.evals.tune_space import Candidate, Space
 from handful.learn.evidence import Verdict
 from handful.learn.folder import save_ready
 from handful.task.problem import join_words
@@ -36,7 +36,7 @@ class Tuned:
 
 def _is_folder(space: Space) -> bool:
     """Whether the result is a classifier's folder: where a reading is tried that a task file can't hold."""
-    return space.templates[0].is_closed and any(name not in TASK_READINGS for name in space.predictors)
+    return bool(space.beyond_a_task_file)
 
 
 def output_of(space: Space, output: Path | None) -> Path:
@@ -49,7 +49,7 @@ def output_of(space: Space, output: Path | None) -> Path:
         return path
     path = output or Path(f"{name}-tuned")
     if path.suffix in _TASK_FILES or path.is_file():
-        others = join_words(one for one in space.predictors if one not in TASK_READINGS)
+        others = join_words(space.beyond_a_task_file)
         problem = f"names a file, and what {others} learn is a folder."
         raise InvalidParameterError("--output", problem, fix="Name a folder, or leave them out of --predictor.")
     return path

@@ -8,8 +8,10 @@ from typing import Any
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
-from handful.learn.named import NAMES, Ready, make_ready
-from handful.learn.predictor import Predictor, most_probable_labels
+from handful.learn.encoded import NamedEncoder
+from handful.learn.named import Ready, make_ready
+from handful.learn.predictor import Predictor, TextPredictor, most_probable_labels
+from handful.learn.reading_names import NAMES, TEXT_NAMES
 from handful.task.fit import ExamplesDroppedWarning, Fitter
 from handful.task.inputs import Input, values_of
 from handful.task.predict import Prediction, predict_each
@@ -22,7 +24,7 @@ Fields = dict[str, Any]
 # `task` and `generate` are the task's own reading, as `handful run` gives it; `plain` is it without calibration.
 _OWN = ("task", "plain")
 LABEL_PREDICTORS = (*_OWN, *NAMES)
-TEXT_PREDICTORS = ("generate",)
+TEXT_PREDICTORS = ("generate", *TEXT_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,24 @@ def check_predictors(names: Sequence[str], task: Task) -> None:
 
 
 @contextmanager
-def asking(task: Task, backend: Backend, predictor: str, *, seed: int, texts: Sequence[Input]) -> Iterator[Asker]:
+def asking(
+    task: Task,
+    backend: Backend,
+    predictor: str,
+    *,
+    seed: int,
+    texts: Sequence[Input],
+    encoder: NamedEncoder | None = None,
+) -> Iterator[Asker]:
     """An asker for `task` with its examples; its prefix is kept meanwhile. `texts`: unlabelled inputs of the domain.
 
     Raises InvalidInputError where there are too few examples for the predictor.
     """
-    if predictor in (*_OWN, *TEXT_PREDICTORS):
+    if predictor in (*_OWN, "generate"):
         with _pinned(task, backend):
             yield _own_reading(task.replace(calibration="none") if predictor == "plain" else task, backend)
     else:
-        yield asker_of(fitted_quietly(predictor, task, backend, seed=seed, texts=texts))
+        yield asker_of(fitted_quietly(predictor, task, backend, seed=seed, texts=texts, encoder=encoder))
 
 
 @contextmanager
@@ -89,11 +99,19 @@ def _fields(outcome: Prediction | Exception) -> Fields:
     return {name: value for name, value in outcome.to_dict().items() if name != "input"}
 
 
-def fitted_quietly(name: str, task: Task, backend: Backend, *, seed: int, texts: Sequence[Input]) -> Ready:
+def fitted_quietly(
+    name: str,
+    task: Task,
+    backend: Backend,
+    *,
+    seed: int,
+    texts: Sequence[Input],
+    encoder: NamedEncoder | None = None,
+) -> Ready:
     """`make_ready` without its warnings: what was dropped is recorded with the answers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExamplesDroppedWarning)
-        return make_ready(name, task, backend, seed=seed, texts=texts)
+        return make_ready(name, task, backend, seed=seed, texts=texts, encoder=encoder)
 
 
 def asker_of(ready: Ready) -> Asker:
@@ -102,21 +120,27 @@ def asker_of(ready: Ready) -> Asker:
     def answer(inputs: Sequence[Input]) -> list[Fields]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ExamplesDroppedWarning)
-            fields = _probable(ready.predictor, inputs)
+            fields = _answers(ready.predictor, inputs)
         told = {"warning": str(caught[0].message)} if caught else {}
         return [one | told for one in fields]
 
     return Asker(answer, ready.prompt, "" if ready.choice is None else str(ready.choice))
 
 
-def _probable(predictor: Predictor, inputs: Sequence[Input]) -> list[Fields]:
+def _answers(predictor: Predictor | TextPredictor, inputs: Sequence[Input]) -> list[Fields]:
     """The batch at once; where one of its inputs is refused, one at a time."""
     try:
-        rows = predictor.probabilities(inputs)
+        if isinstance(predictor, TextPredictor):
+            return [_fields(one) for one in predictor.predictions(inputs)]
+        return _probable(predictor, inputs)
     except (InvalidInputError, PromptTooLongError) as error:
         if len(inputs) == 1:
             return [{"prediction": None, "error": str(error)}]
-        return [fields for given in inputs for fields in _probable(predictor, [given])]
+        return [fields for given in inputs for fields in _answers(predictor, [given])]
+
+
+def _probable(predictor: Predictor, inputs: Sequence[Input]) -> list[Fields]:
+    rows = predictor.probabilities(inputs)
     labels = most_probable_labels(predictor.labels, rows)
     return [
         {"prediction": label, "probabilities": _named(predictor.labels, row)}

@@ -13,9 +13,20 @@ from handful.evals.cells import Cell, Grid
 from handful.evals.data import Item
 from handful.evals.journal import Journal
 from handful.evals.sets import Data, draw_set
+from handful.learn.encoded import NamedEncoder
 from handful.task.task import Task
 
 OpenModel = Callable[[str], Backend]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an evaluation asks: models, each opened by its name when it is its turn, and the encoder of readings that
+    need one."""
+
+    model: OpenModel
+    encoder: NamedEncoder | None = None
+
 
 # Queries that are asked and written together: enough to fill the engine's steps.
 BATCH_SIZE = 64
@@ -50,6 +61,7 @@ class Recorder:
     queries: Sequence[Item]
     num_cells: int
     watch: Watch
+    encoder: NamedEncoder | None = None
     num_asked: int = 0
     seconds: float = 0.0
 
@@ -88,20 +100,18 @@ class Recorder:
         self.watch(Progress(cell, num_done, num_total, self.num_asked, self.seconds))
 
 
-def evaluate(
-    tasks: Mapping[str, Task], data: Data, grid: Grid, open_model: OpenModel, journal: Journal, watch: Watch
-) -> None:
+def evaluate(tasks: Mapping[str, Task], data: Data, grid: Grid, opened: Opened, journal: Journal, watch: Watch) -> None:
     """Ask every cell of the grid that the journal lacks. `tasks`: template -> task, all with the same labels.
 
     A model is opened only where it has something left to answer. A cell whose predictor can't work with so few examples
     is left out and says why. Raises what the backend raises.
     """
-    recorder = Recorder(journal, data.queries, grid.num_cells, watch)
+    recorder = Recorder(journal, data.queries, grid.num_cells, watch, encoder=opened.encoder)
     for model in grid.models:
         left = [cell for cell in _cells(tasks, grid, model) if not recorder.is_finished(cell.to_dict())]
         if not left:
             continue
-        backend = open_model(model)
+        backend = opened.model(model)
         try:
             for cell in left:
                 _ask_cell(cell, tasks[cell.template], data, grid, backend, recorder)
@@ -125,7 +135,9 @@ def _ask_cell(cell: Cell, task: Task, data: Data, grid: Grid, backend: Backend, 
     texts = [item.inputs for item in (data.pool or data.queries)[:_NUM_TEXTS]]
     with ExitStack() as stack:
         try:
-            asker = stack.enter_context(asking(task, backend, cell.predictor, seed=cell.set, texts=texts))
+            asker = stack.enter_context(
+                asking(task, backend, cell.predictor, seed=cell.set, texts=texts, encoder=recorder.encoder)
+            )
         except (InvalidInputError, PromptTooLongError) as error:
             recorder.leave_out(cell.to_dict(), str(error))
             return

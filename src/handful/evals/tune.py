@@ -18,6 +18,7 @@ from handful.errors import InvalidInputError
 from handful.evals.askers import Fields, asker_of, asking, fitted_quietly
 from handful.evals.data import Item
 from handful.evals.tune_space import Candidate
+from handful.learn.encoded import NamedEncoder
 from handful.learn.interval import wilson
 from handful.learn.named import Ready, ready_as_it_is
 
@@ -84,9 +85,16 @@ class Step:
 class Search:
     """One search over candidates (the first is the task as it is). `run` may be left at any step."""
 
-    def __init__(self, tried: Sequence[Candidate], queries: Sequence[Item], backend: Backend) -> None:
+    def __init__(
+        self,
+        tried: Sequence[Candidate],
+        queries: Sequence[Item],
+        backend: Backend,
+        encoder: NamedEncoder | None = None,
+    ) -> None:
         self.standings = [Standing(candidate) for candidate in tried]
         self.backend = backend
+        self._encoder = encoder
         self._queries, self._test = _parted(queries)
         self._readings: dict[tuple[str, str], Ready] = {}
 
@@ -142,7 +150,7 @@ class Search:
         return checked[0], checked[0] if best is self.original else checked[1]
 
     def reading(self, candidate: Candidate) -> Ready:
-        """How a closed candidate is read, fitted once. Raises InvalidInputError for too few examples."""
+        """How a candidate is read, fitted once. Raises InvalidInputError for too few examples."""
         if candidate.key not in self._readings:
             self._readings[candidate.key] = self._fit(candidate)
         return self._readings[candidate.key]
@@ -151,7 +159,9 @@ class Search:
         if candidate.predictor == "task":
             return ready_as_it_is(candidate.task, self.backend)
         texts = [item.inputs for item in self._queries[:NUM_TEXTS]]
-        return fitted_quietly(candidate.predictor, candidate.task, self.backend, seed=0, texts=texts)
+        return fitted_quietly(
+            candidate.predictor, candidate.task, self.backend, seed=0, texts=texts, encoder=self._encoder
+        )
 
     def _is_ready(self, standing: Standing) -> bool:
         """Whether the candidate's reading has the examples that it needs; if not, it is left out from now on."""

@@ -11,10 +11,11 @@ from handful.evals.askers import asking
 from handful.evals.data import Item
 from handful.evals.tune import NUM_TEXTS, Search
 from handful.evals.tune_space import Candidate
-from handful.learn.named import Work, work_of
+from handful.learn.reading_names import Work, work_of
 from handful.task.calibration import is_calibrated, probes
 from handful.task.inputs import values_of
 from handful.task.render import prefix, query
+from handful.task.task import Task
 
 _TIMED = 8
 _COUNTED = 32
@@ -23,8 +24,9 @@ _COUNTED = 32
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """num_calls   prompts that the model is asked: those of queries, and those that readings are fitted with
-    num_tokens  of these, tokens that have to be computed: a candidate's prefixes once, then each prompt's own
-    seconds     at the rate of `num_timed` queries of the task as it is
+    num_tokens  of these, tokens that have to be computed: a candidate's prefixes once, then each prompt's own, the
+                examples that were chosen for it included
+    seconds     at the rate of the tokens of `num_timed` queries of the task as it is; what an encoder takes isn't in it
     """
 
     num_candidates: int
@@ -52,21 +54,37 @@ def cost_of(search: Search, tried: Sequence[Candidate], queries: Sequence[Item],
     # Which candidates stay to the end isn't known yet, so all queries count as those of a candidate in the middle.
     a_query = sum(work.a_query for work in works) / len(works)
     num_calls = math.ceil(search.num_planned * a_query) + sum(work.to_fit for work in works)
+    num_own = sum(
+        (work.to_fit + search.num_planned / len(works) * work.a_query) * _tokens_of_own(candidate.task, work, backend)
+        for candidate, work in zip(tried, works, strict=True)
+    )
     own = tried[0].task
     sample = [query(own, values_of(own, item.inputs)) for item in queries[:_COUNTED]]
     each = sum(map(backend.count_tokens, sample)) / len(sample)
     if not own.is_closed:
         each += own.generation.max_new_tokens
-    shared = [(prefix(candidate.task), work.num_prefixes) for candidate, work in zip(tried, works, strict=True)]
+    shared = [
+        (prefix(candidate.task), work.num_prefixes)
+        for candidate, work in zip(tried, works, strict=True)
+        if work.num_prefixes
+    ]
     num_shared = sum(number * backend.count_tokens(text) for text, number in shared if text)
     seconds = _seconds_a_query(tried[0], queries[:_TIMED], backend)
     return Cost(
         num_candidates=len(tried),
         num_calls=num_calls,
-        num_tokens=round(num_shared + num_calls * each),
-        seconds=num_calls * seconds,
+        num_tokens=round(num_shared + num_own + num_calls * each),
+        seconds=num_calls * seconds + (num_shared + num_own) * seconds / each,
         num_timed=len(queries[:_TIMED]),
     )
+
+
+def _tokens_of_own(task: Task, work: Work, backend: Backend) -> float:
+    """Tokens of the examples that are chosen for one prompt: so many of average length."""
+    if not work.num_own_examples or not task.examples:
+        return 0.0
+    shown = min(work.num_own_examples, len(task.examples))
+    return backend.count_tokens(prefix(task)) * shown / len(task.examples)
 
 
 def _work(candidate: Candidate) -> Work:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.evals.askers import TEXT_PREDICTORS, check_predictors
+from handful.evals.askers import check_predictors
 from handful.evals.data import Item
 from handful.evals.sets import draw_set
-from handful.learn.named import NAMES
+from handful.learn import near
+from handful.learn.reading_names import ENCODER, NAMES, NEED_ENCODER
 from handful.task.problem import join_words
 from handful.task.task import Example, Task
 from handful.types import Calibration
@@ -26,6 +27,11 @@ TASK_READINGS: Mapping[str, Calibration] = {
     "contextual": "contextual",
     "domain": "domain",
 }
+# The reading of a task that is answered in free text which a task file holds.
+TEXT_READING = "generate"
+
+# Readings that don't ask in which order their examples stand.
+_ANY_ORDER = (*near.NAMES, ENCODER)
 
 Words = Mapping[str, str]
 """Label -> the word that stands for it; a label that isn't named stands for itself."""
@@ -35,7 +41,7 @@ Words = Mapping[str, str]
 class Space:
     """The choices. The first template is the task itself; `shots` are sizes of example sets that are drawn.
 
-    predictors  readings by the names of `handful eval`; a task of free text has only the one
+    predictors  readings by the names of `handful eval`; None: all that a task file holds
     most        candidates that are tried: drawn at random from all, the task as it is always among them
     """
 
@@ -44,7 +50,7 @@ class Space:
     shots: tuple[int, ...] = ()
     num_sets: int = 4
     num_orders: int = 2
-    predictors: tuple[str, ...] = tuple(TASK_READINGS)
+    predictors: tuple[str, ...] | None = None
     most: int = 32
     seed: int = 0
 
@@ -53,14 +59,29 @@ class Space:
             if getattr(self, name) < 1:
                 raise InvalidParameterError(name, "must be at least 1.")
         own = self.templates[0]
-        if own.is_closed:
-            check_predictors(self.predictors, own)
+        check_predictors(self.readings, own)
         for other in self.templates[1:]:
             if (other.labels, other.variables) != (own.labels, own.variables):
                 problem = f"The wording `{other.name}` has other labels or variables than `{own.name}`."
                 raise InvalidInputError(problem, fix="A wording differs in description, templates or separator alone.")
         for each in self.words:
             _check_words(own, each)
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """The names of what is tried."""
+        usual = tuple(TASK_READINGS) if self.templates[0].is_closed else (TEXT_READING,)
+        return usual if self.predictors is None else self.predictors
+
+    @property
+    def beyond_a_task_file(self) -> tuple[str, ...]:
+        """Those of them that no task file holds, so that the result is a folder."""
+        return tuple(name for name in self.readings if name not in TASK_READINGS and name != TEXT_READING)
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether one of them reads an encoder's vectors."""
+        return any(name in NEED_ENCODER for name in self.readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +111,13 @@ def candidates(space: Space, pool: Sequence[Item]) -> list[Candidate]:
     own = space.templates[0]
     first = Candidate(own, {"template": own.name, "examples": "its own", "predictor": _own_reading(own)}, {})
     found = {first.key: first}
-    predictors = space.predictors if own.is_closed else TEXT_PREDICTORS
-    choices = list(itertools.product(space.templates, ({}, *space.words), _example_sets(space), predictors))
+    choices = list(itertools.product(space.templates, ({}, *space.words), _example_sets(space), space.readings))
     random.Random(space.seed).shuffle(choices)  # noqa: S311  a reproducible draw, not a secret
     for template, words, shown, predictor in choices:
         if len(found) == space.most:
             break
+        if shown.order and predictor in _ANY_ORDER:
+            continue
         base = template.replace(
             name=own.name,
             calibration=TASK_READINGS.get(predictor, "auto"),
@@ -125,7 +147,7 @@ class _ExampleSet:
 
 def _own_reading(task: Task) -> str:
     if not task.is_closed:
-        return TEXT_PREDICTORS[0]
+        return TEXT_READING
     return next(name for name, calibration in TASK_READINGS.items() if calibration == task.calibration)
 
 

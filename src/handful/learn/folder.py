@@ -11,13 +11,14 @@ import numpy as np
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError
-from handful.learn import encoded, saved, single
+from handful.learn import encoded, near, saved, single
 from handful.learn.choice import Choice
-from handful.learn.encoded import NamedEncoder
+from handful.learn.encoded import EncodedPredictor, NamedEncoder
 from handful.learn.ensemble import EnsemblePredictor
 from handful.learn.evidence import Verdict
 from handful.learn.named import Ready
-from handful.learn.predictor import Predictor, most_probable_labels
+from handful.learn.predictor import Predictor, TextPredictor, most_probable_labels
+from handful.learn.reading_names import NAMES, work_of
 from handful.learn.tuned import ENCODER_FILE
 from handful.task.inputs import Input
 from handful.task.task import Task
@@ -31,20 +32,23 @@ class Classifier:
     """A folder in memory.
 
     task         says how its inputs look, and names its model where it needs one (None: it asks only an encoder)
-    bind         its predictor on its model
+    bind         its predictor on its model; for a task of free text, what writes its answers
     choice       what was chosen when it was fitted, and what accuracy to expect
     fingerprint  SHA-256 over the folder's files: equal for equal classifiers
     """
 
     task: Task
     classes: tuple[str, ...]
-    bind: Callable[[Backend], Predictor]
+    bind: Callable[[Backend], Predictor | TextPredictor]
     choice: dict[str, Any]
     fingerprint: str = ""
 
     def answers(self, backend: Backend, inputs: Sequence[Input]) -> list[dict[str, Any]]:
-        """A record for each input, as a task with labels gives it. Raises InvalidInputError, PromptTooLongError."""
-        rows = self.bind(backend).probabilities(inputs)
+        """A record for each input, as a task gives it. Raises InvalidInputError, PromptTooLongError."""
+        reading = self.bind(backend)
+        if isinstance(reading, TextPredictor):
+            return [found.to_dict() for found in reading.predictions(inputs)]
+        rows = reading.probabilities(inputs)
         labels = most_probable_labels(self.classes, rows)
         return [
             self._answer(given, label, row) for given, label, row in zip(inputs, labels, rows.tolist(), strict=True)
@@ -84,9 +88,11 @@ def save_ready(folder: Path, ready: Ready, backend: Backend, expected: Verdict) 
             expected=expected,
             verdicts=(expected,),
             num_prompts=1,
-            num_shown=len(task.examples),
-            num_passes=len(ready.predictor.labels) if ready.name == "channel" else 1,
+            num_shown=near.num_shown(task) if ready.name in near.NAMES else len(task.examples),
+            num_passes=work_of(ready.name, task, 0).a_query if ready.name in NAMES else 1,
         )
+    if isinstance(ready.predictor, EncodedPredictor):
+        return encoded.save_encoded(folder, ready.predictor, choice)
     if not isinstance(ready.predictor, EnsemblePredictor):
         return single.save_single(folder, ready, backend, choice)
     parameters = {name: getattr(task, name) for name in ("input", "output", "description", "separator")}
@@ -116,10 +122,12 @@ def _fitted(folder: Path, name: str, load_encoder: LoadEncoder) -> Classifier:
 
 
 def _single(folder: Path, name: str, load_encoder: LoadEncoder) -> Classifier:
-    del load_encoder
     stored = single.read_single(folder)
     task = stored.task.replace(name=name, model=stored.content["model"]["name"])
-    return Classifier(task, task.labels, stored.bind, stored.content["choice"], _fingerprint(folder))
+    if stored.shows_nearest:  # its examples are no prompt's
+        task = task.with_examples(())
+    bind = stored.binder(load_encoder)
+    return Classifier(task, task.labels, bind, stored.content["choice"], _fingerprint(folder))
 
 
 def _encoded(folder: Path, name: str, load_encoder: LoadEncoder) -> Classifier:

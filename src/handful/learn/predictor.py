@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from handful.errors import InvalidParameterError
 from handful.learn.probability import Matrix
 from handful.task.inputs import Input
+from handful.task.predict import Prediction
 
 
 class Predictor(ABC):
@@ -34,6 +35,14 @@ class Predictor(ABC):
         rows = self.probabilities(inputs)
         labels = most_probable_labels(self.labels, rows)
         return [label if row.max() >= threshold else None for label, row in zip(labels, rows, strict=True)]
+
+
+class TextPredictor(ABC):
+    """Writes free text for every input: what a `Predictor` is for a task without labels."""
+
+    @abstractmethod
+    def predictions(self, inputs: Sequence[Input]) -> list[Prediction]:
+        """One for each input, in order. Raises InvalidInputError, PromptTooLongError."""
 
 
 def check_threshold(value: object) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 from handful.backend import Backend
 from handful.errors import InvalidInputError, PromptTooLongError, TaskError
 from handful.learn.calibrate import mean_bias, remove_bias
-from handful.learn.predictor import Predictor
+from handful.learn.predictor import Predictor, TextPredictor
 from handful.learn.probability import Matrix, Vector, log_of, normalise
 from handful.learn.selector import Selector
 from handful.task.fit import Fitter, warn_of_dropped
 from handful.task.inputs import Input
-from handful.task.predict import Plan, Prediction, count_now, plan, read_generation, read_score
+from handful.task.predict import Plan, Prediction, count_now, plan, predict_each, read_generation, read_score
 from handful.task.render import continuations
 from handful.task.task import Task
 
@@ -73,6 +73,34 @@ class SelectingPredictor(Predictor):
         found = predict_selected(self.selector, self.backend, inputs)
         rows = [[(one.probabilities or {})[label] for label in self.labels] for one in found]
         return np.array(rows, dtype=np.float64).reshape(-1, len(self.labels))
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedText(TextPredictor):
+    """Free text behind each query's own examples."""
+
+    selector: Selector
+    backend: Backend
+
+    def predictions(self, inputs: Sequence[Input]) -> list[Prediction]:
+        """See `predict_selected`."""
+        return predict_selected(self.selector, self.backend, inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnText(TextPredictor):
+    """Free text behind the task's own examples, as the task itself answers."""
+
+    task: Task
+    backend: Backend
+
+    def predictions(self, inputs: Sequence[Input]) -> list[Prediction]:
+        """As `Task.predict`, but without its warning: what was dropped is in the answers."""
+        found = predict_each(Fitter(self.task, self.backend.info.context_length), self.backend, inputs)
+        for one in found:
+            if isinstance(one, Exception):
+                raise one
+        return [one for one in found if isinstance(one, Prediction)]
 
 
 def _plans(selector: Selector, backend: Backend, inputs: Sequence[Input]) -> list[Plan]:

@@ -12,7 +12,9 @@ import pytest
 from handful.cli import run as run_command
 from handful.cli.main import main
 from handful.evals import extras
+from handful.local import encoder as encoder_module
 from tests.fakes import FakeBackend
+from tests.unit.learn.encoders import NamedNgrams
 
 MOOD = "name: mood\ninput: 'Say: {text}'\noutput: 'Mood: {output}'\nlabels: [good, bad]\n"
 OTHER = MOOD.replace("Say", "Text").replace("name: mood", "name: other")
@@ -154,6 +156,20 @@ def test_names_of_labels_and_columns(shell: Shell) -> None:
     code, out, _ = shell("eval", "mood.yaml", "--data", "n.csv", *columns, "--output", "run", "--json")
     assert code == 0
     assert json.loads(out)["best"]["mean"] == 1.0
+
+
+def test_readings_by_nearest_examples_and_an_encoder_are_measured_beside_others(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_module, "load_encoder", lambda name, **options: NamedNgrams(name, dim=1024))
+    asked = ("eval", "mood.yaml", "--data", "rows.csv", "--shots", "10", "--seeds", "1", "--output", "run", "--json")
+    code, out, err = shell(*asked, "--predictor", "plain,nearest,nearest by encoder,encoder")
+    assert code == 0, err
+    rows = {row["predictor"]: row for row in json.loads(out)["rows"]}
+    assert set(rows) == {"plain", "nearest", "nearest by encoder", "encoder"}
+    assert json.loads(Path("run/run.json").read_text())["plan"]["encoder"] == "default-embeddings"
+    code, _, err = shell(*asked, "--predictor", "plain,nearest,nearest by encoder,encoder", "--encoder", "another")
+    assert (code, "encoder" in err) == (1, True)
 
 
 def test_a_task_yaml_of_the_harness_is_measured(shell: Shell) -> None:

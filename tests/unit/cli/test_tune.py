@@ -11,7 +11,9 @@ import pytest
 from handful.cli import run as run_command
 from handful.cli.main import main
 from handful.evals.tune import Search, Step
+from handful.local import encoder as encoder_module
 from handful.task.task import Task
+from tests.unit.learn.encoders import NamedNgrams
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
 
 OWN = task().with_examples(examples(2, start=1000)).replace(calibration="none")
@@ -155,6 +157,42 @@ def test_ctrl_c_before_anything_was_asked_is_an_interruption(
     assert not (tmp_path / "t-tuned.yaml").exists()
 
 
+def test_nearest_examples_and_an_encoder_are_searched_and_run_answers_with_the_best(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: StructuredBackend
+) -> None:
+    opened: list[str] = []
+
+    def load(name: str, **options: object) -> NamedNgrams:
+        opened.append(name)
+        return NamedNgrams(name, dim=1024)
+
+    monkeypatch.setattr(encoder_module, "load_encoder", load)
+    backend.signals = (0.0, 0.0)  # the model knows nothing
+    asked = ("--shots", "24", "--predictor", "nearest,nearest by encoder,encoder", "--output", "made")
+    code, out, err = shell(*asked, "--dry-run")
+    assert (code, opened, "calls" in out) == (0, [], True), err  # nothing is fetched to say what it costs
+    code, out, err = shell(*asked, "--json")
+    assert (code, opened) == (0, ["default-embeddings"]), err
+    assert json.loads(out)["kept"]["predictor"] == "encoder"
+    assert json.loads((tmp_path / "made" / "classifier.json").read_text())["encoder"]["name"] == "default-embeddings"
+    monkeypatch.setattr(sys, "argv", ["handful", "run", "made", "good 7", "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert opened == ["default-embeddings"] * 2
+
+
+def test_free_text_that_nearest_examples_answer_becomes_a_folder(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    OWN.replace(labels=(), calibration="auto").save(tmp_path / "t.yaml")
+    code, _, err = shell("--shots", "24", "--predictor", "generate,nearest", "--candidates", "3", "--output", "made")
+    assert code == 0, err
+    monkeypatch.setattr(sys, "argv", ["handful", "run", "made", "good 7", "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert json.loads(capsys.readouterr().out)["input"] == "good 7"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -164,6 +202,8 @@ def test_ctrl_c_before_anything_was_asked_is_an_interruption(
         (("--shots", "a"), "`--shots`"),
         (("--variant", "other.yaml"), "other labels or variables"),
         (("--data", "none.csv"), "none.csv"),
+        (("--encoder", "default-embeddings"), "no reading that is tried needs it"),
+        (("--predictor", "nearest", "--output", "better.yaml"), "what `nearest` learn is a folder"),
         (("--predictor", "knnn"), "Did you mean `knn`"),
         (("--predictor", "generate"), "`--predictor` can't be `generate`"),
         (("--predictor", "knn", "--output", "better.yaml"), "what `knn` learn is a folder"),

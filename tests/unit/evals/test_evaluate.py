@@ -11,7 +11,7 @@ from handful.backend import Backend
 from handful.errors import TaskError
 from handful.evals.cells import COORDINATES, Grid
 from handful.evals.data import Item
-from handful.evals.evaluate import Progress, evaluate
+from handful.evals.evaluate import Opened, Progress, evaluate
 from handful.evals.journal import Journal, Run, read_run
 from handful.evals.sets import Data
 from handful.task.render import prefix
@@ -49,7 +49,9 @@ def go(folder: Path, made: Grid, backend: FakeBackend | None = None, tasks: dict
     """Evaluate; everything the progress was told."""
     told: list[Progress] = []
     with Journal(folder, RUN) as journal:
-        evaluate(tasks or {"mood": TASK}, DATA, made, lambda name: backend or FakeBackend(), journal, told.append)
+        evaluate(
+            tasks or {"mood": TASK}, DATA, made, Opened(lambda name: backend or FakeBackend()), journal, told.append
+        )
     return told
 
 
@@ -98,7 +100,7 @@ def test_a_finished_run_opens_no_model(tmp_path: Path) -> None:
         raise AssertionError(name)
 
     with Journal(tmp_path, RUN) as journal:
-        evaluate({"mood": TASK}, DATA, grid(), refuse, journal, print)
+        evaluate({"mood": TASK}, DATA, grid(), Opened(refuse), journal, print)
 
 
 def test_a_run_that_dies_between_the_last_answer_and_its_cells_note_asks_nothing_again(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_models_are_opened_one_after_the_other_and_closed(tmp_path: Path) -> Non
         return backends[name]
 
     with Journal(tmp_path, RUN) as journal:
-        evaluate({"mood": TASK}, DATA, grid(models=("one", "two")), open_model, journal, lambda _: None)
+        evaluate({"mood": TASK}, DATA, grid(models=("one", "two")), Opened(open_model), journal, lambda _: None)
     assert all(backend.closed for backend in backends.values())
     assert {record["model"] for record in read_run(tmp_path).records} == {"one", "two"}
 

@@ -13,6 +13,7 @@ from handful.evals.tune_cost import cost_of
 from handful.evals.tune_space import Candidate, Space, candidates
 from handful.task.task import Task
 from tests.fakes import FakeBackend
+from tests.unit.learn.encoders import NamedNgrams
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
 
 OWN = task().with_examples(examples(2, start=1000)).replace(calibration="none")
@@ -207,3 +208,51 @@ def test_the_cost_counts_calls_and_tokens_before_anything_is_searched() -> None:
 
 def _num_asked(calls: Sequence[tuple[str, int]]) -> int:
     return sum(count for method, count in calls if method == "score")
+
+
+def test_nearest_examples_and_the_encoder_are_candidates_like_others() -> None:
+    backend = StructuredBackend(score_signal=0.0, bias=4.0)
+    choices = {"shots": (24,), "predictors": ("plain", "nearest", "nearest by encoder", "encoder"), "num_orders": 3}
+    found = tried(most=1000, **choices)
+    kinds = Counter(str(one.made_of["predictor"]) for one in found if one.made_of["examples"] != "its own")
+    # 4 sets in 3 orders; which examples are nearest doesn't depend on the order that they are given in
+    assert kinds == {"plain": 12, "nearest": 4, "nearest by encoder": 4, "encoder": 4}
+    search = run(Search(found, items(60), backend, NamedNgrams(dim=1024)))
+    assert search.best.candidate.predictor == "encoder"  # the label words say nothing
+    assert search.best.accuracy > 0.9
+    left_out = {str(one.candidate.made_of["predictor"]) for one in search.standings if one.left_out}
+    assert left_out == {"nearest", "nearest by encoder"}  # with the task's own four examples
+
+
+def test_free_text_is_tuned_over_nearest_examples() -> None:
+    own = task(labels=()).with_examples(examples(2, start=1000))
+    space = Space(templates=(own,), shots=(12,), predictors=("generate", "nearest"))
+    found = candidates(space, POOL)
+    assert {one.predictor for one in found} == {"task", "nearest"}
+    search = run(Search(found, items(30), FakeBackend()))
+    assert all(standing.right for standing in search.standings if not standing.left_out)
+    assert search.reading(found[0]).name == "generate"
+
+
+def test_the_cost_counts_the_examples_that_each_query_is_shown() -> None:
+    shots, backend = 20, StructuredBackend()
+    found = tried(most=1000, shots=(shots,), num_sets=1, num_orders=1, predictors=("nearest",))
+    only = [one for one in found if one.predictor == "nearest" and one.made_of["examples"] != "its own"]
+    search = Search(only, items(40), backend)
+    cost = cost_of(search, only, items(40), backend)
+    backend.calls.clear()
+    backend.prompts.clear()
+    run(search).check()
+    asked = [text for text in backend.prompts if "Label:" in text]
+    assert cost.num_calls >= len(asked)
+    computed = sum(map(backend.count_tokens, asked))
+    assert 0.8 * computed < cost.num_tokens < 1.5 * computed
+    plain = tried(most=1000, shots=(shots,), num_sets=1, predictors=("plain",))[-1:]
+    assert cost.num_tokens > 4 * cost_of(Search(plain, items(40), backend), plain, items(40), backend).num_tokens
+
+
+def test_an_encoders_head_costs_no_call() -> None:
+    found = [one for one in tried(most=1000, shots=(20,), predictors=("encoder",)) if one.predictor == "encoder"]
+    backend = StructuredBackend()
+    cost = cost_of(Search(found, items(40), backend, NamedNgrams()), found, items(40), backend)
+    assert (cost.num_calls, cost.num_tokens) == (0, 0)

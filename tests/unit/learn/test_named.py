@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.learn.named import NAMES, make_ready, work_of
+from handful.learn.named import Ready, make_ready
+from handful.learn.predictor import Predictor, TextPredictor
+from handful.learn.reading_names import NAMES, NEED_ENCODER, TEXT_NAMES, work_of
 from handful.task.render import prefix
+from handful.task.task import Task
+from tests.fakes import FakeBackend
+from tests.unit.learn.encoders import NamedNgrams
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
 
 TASK = task().with_examples(examples(12, start=1000))
@@ -13,31 +18,84 @@ ASKED = [text for label in LABELS for text in inputs(label, range(40))]
 TRUE = [text.partition(" ")[0] for text in ASKED]
 
 
+def made(name: str, backend: StructuredBackend, of: Task = TASK) -> Ready:
+    """With the texts and the encoder that some readings need."""
+    return make_ready(name, of, backend, texts=ASKED, encoder=NamedNgrams(dim=1024))
+
+
+def reading(ready: Ready) -> Predictor:
+    assert isinstance(ready.predictor, Predictor)
+    return ready.predictor
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "channel"])
 def test_every_reading_learns_from_the_tasks_examples(name: str) -> None:
-    backend = StructuredBackend(score_signal=3.0, state_signal=2.0, bias=1.0)
-    ready = make_ready(name, TASK, backend, texts=ASKED)
-    found = ready.predictor.predict(ASKED)
+    predictor = reading(made(name, StructuredBackend(score_signal=3.0, state_signal=2.0, bias=1.0)))
+    found = predictor.predict(ASKED)
     assert np.mean([one == true for one, true in zip(found, TRUE, strict=True)]) > 0.9
-    assert ready.predictor.labels == LABELS
+    assert predictor.labels == LABELS
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_asks_no_more_than_it_says(name: str) -> None:
     backend = StructuredBackend()
     work = work_of(name, TASK, len(ASKED))
-    ready = make_ready(name, TASK, backend, texts=ASKED)
+    predictor = reading(made(name, backend))
     assert _num_asked(backend) <= work.to_fit
     backend.calls.clear()
-    ready.predictor.predict(ASKED)
-    assert 0 < _num_asked(backend) <= work.a_query * len(ASKED)
+    predictor.predict(ASKED)
+    assert (_num_asked(backend) > 0) == (work.a_query > 0)
+    assert _num_asked(backend) <= work.a_query * len(ASKED)
+
+
+def test_an_encoders_head_asks_no_model_and_shows_what_it_reads() -> None:
+    backend = StructuredBackend()
+    ready = made("encoder", backend)
+    assert reading(ready).predict(ASKED[:1]) == TRUE[:1]
+    assert (backend.calls, ready.prompt(ASKED[0])) == ([], ASKED[0])
+    with pytest.raises(InvalidInputError, match="No example has the label `good`"):
+        made("encoder", backend, task().with_examples(examples(3, LABELS[:1])))
+
+
+@pytest.mark.parametrize("name", TEXT_NAMES)
+def test_each_query_is_shown_the_examples_nearest_to_it(name: str) -> None:
+    backend = StructuredBackend()
+    ready = made(name, backend)
+    reading(ready).predict(["bad 1003"])
+    shown = ready.prompt("bad 1003")
+    assert shown in backend.prompts
+    assert (shown.count("Text: bad 10"), shown.count("Text: good 10")) == (4 + 1, 4)  # one is the query
+    assert shown.endswith("Text: bad 1003\nLabel: bad\n\nText: bad 1003\nLabel:")  # the nearest stands last
+
+
+@pytest.mark.parametrize("name", NEED_ENCODER)
+def test_a_reading_without_the_encoder_it_needs_is_refused(name: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"`encoder` is needed by the reading '{name}'"):
+        make_ready(name, TASK, StructuredBackend())
+
+
+def test_nearest_needs_more_examples_than_it_shows() -> None:
+    with pytest.raises(InvalidInputError, match="nearest 8 needs more than 8 examples; there are 8"):
+        make_ready("nearest", task().with_examples(examples(4)), StructuredBackend())
+
+
+def test_free_text_is_written_behind_the_nearest_examples() -> None:
+    open_task = TASK.replace(labels=())
+    backend = FakeBackend()
+    ready = make_ready("nearest", open_task, backend)
+    assert isinstance(ready.predictor, TextPredictor)
+    (found,) = ready.predictor.predictions(["good 1005"])
+    assert found.input == "good 1005"
+    assert backend.prompts == [ready.prompt("good 1005")]
+    with pytest.raises(InvalidParameterError, match="There are `nearest` and `nearest by encoder`"):
+        make_ready("knn", open_task, backend)
 
 
 def test_the_prompt_of_an_input_is_one_that_is_asked() -> None:
     for name in ("contextual", "knn", "auto"):
         backend = StructuredBackend()
         ready = make_ready(name, TASK, backend)
-        ready.predictor.predict(ASKED[:1])
+        reading(ready).predict(ASKED[:1])
         assert ready.prompt(ASKED[0]) in backend.prompts
         assert ready.prompt(ASKED[0]).startswith(prefix(ready.shown))
 

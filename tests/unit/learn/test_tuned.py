@@ -15,6 +15,7 @@ from handful.learn.distil import DistilSettings, Labelled, distil
 from handful.learn.encoded import EncodedPredictor, read_encoded, save_encoded
 from handful.learn.estimator import FewShotClassifier
 from handful.learn.evidence import Verdict
+from handful.learn.predictor import Predictor
 from handful.learn.recipe import ENCODER, ENCODER_RECIPES, RECIPES
 from handful.learn.tuned import ENCODER_FILE
 from handful.server.classifier import load_classifier
@@ -129,6 +130,7 @@ def test_a_classifier_of_model_and_tuned_encoder_is_served(tmp_path: Path) -> No
 
     served = load_classifier(tmp_path, "feeling", load)
     predictor = served.bind(made.model)  # type: ignore[arg-type]
+    assert isinstance(predictor, Predictor)
     assert np.array_equal(predictor.probabilities(TEXTS), made.predict_proba(TEXTS))
     assert asked == ["rote"]
 
