@@ -15,7 +15,7 @@ from handful.evals.journal import SCHEMA, Key, Written, check_kind, read_run, wr
 from handful.evals.report import cut, how_made, shown_input
 from handful.evals.summary import Record, metric_name
 from handful.evals.sweep import COORDINATES
-from handful.evals.tables import Table, interval_text
+from handful.evals.tables import Table, csv_text, interval_text
 from handful.evals.text_metrics import signatures, text_intervals
 
 _NUM_SAMPLES = 3
@@ -60,13 +60,14 @@ def sweep_rows(written: Written) -> list[SweepRow]:
 
 
 def render_sweep(folder: Path) -> list[SweepRow]:
-    """Write summary.json, the heat maps and report.html from a sweep's records."""
+    """Write summary.csv, summary.json, the heat maps and report.html from a sweep's records."""
     plots.check_plots()
     written = read_run(folder)
     check_kind(written, "sweep", folder)
     rows = sweep_rows(written)
     content = json.dumps(sweep_json(written, rows), indent=1, ensure_ascii=False)
     write_whole(folder / "summary.json", content + "\n")
+    write_whole(folder / "summary.csv", _csv_of(rows))
     (folder / "figures").mkdir(exist_ok=True)
     figures = []
     for metric in _DRAWN:
@@ -83,6 +84,19 @@ def sweep_json(written: Written, rows: Sequence[SweepRow]) -> dict[str, Any]:
     """The summary as a JSON object (schema 1)."""
     name = written.run.plan["task"]["name"]
     return {"schema": SCHEMA, "task": name, "rows": [row.to_dict() for row in rows], "signatures": signatures()}
+
+
+def _csv_of(rows: Sequence[SweepRow]) -> str:
+    """A line for each setting, for other programs: every metric with the ends of its interval."""
+    names = list(rows[0].metrics)
+    header = [*COORDINATES, *(f"{name}{part}" for name in names for part in ("", "_low", "_high")), "cut_off"]
+    body = (
+        [*row.setting.values()]
+        + [value for name in names for value in (row.metrics[name].mean, row.metrics[name].low, row.metrics[name].high)]
+        + [row.cut_off]
+        for row in rows
+    )
+    return csv_text([header, *body])
 
 
 def sweep_table(rows: Sequence[SweepRow]) -> Table:

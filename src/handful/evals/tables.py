@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +40,21 @@ def text_of(table: Table) -> str:
 
 def csv_of(summary: Summary) -> str:
     """One line a row: series, counts, then mean, low, high and deviation of every metric."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
     metrics = list(summary.rows[0].metrics)
     ends = ("", "_low", "_high", "_deviation")
     counts = ("num_sets", "num_orders", "num_queries", "num_errors", "queries_per_s", "interval")
-    writer.writerow([*SERIES, *counts, *(name + end for name in metrics for end in ends)])
+    rows: list[list[Any]] = [[*SERIES, *counts, *(name + end for name in metrics for end in ends)]]
     for row in summary.rows:
         plain = row.to_dict()
         numbers = [plain["metrics"][name][key] for name in metrics for key in ("mean", "low", "high", "deviation")]
-        writer.writerow([*(plain[name] for name in (*SERIES, *counts)), *numbers])
+        rows.append([*(plain[name] for name in (*SERIES, *counts)), *numbers])
+    return csv_text(rows)
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows, the header first, as a CSV file has them."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Sweeps of generation parameters, on a fake model."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,21 @@ def test_scores_samples_and_cut_answers_of_every_setting(tmp_path: Path) -> None
     found = json.loads((tmp_path / "summary.json").read_text())
     assert found["schema"] == 1
     assert [sample["prediction"] for sample in found["rows"][2]["samples"]] == ["WORD 0", "WORD 1", "WORD 2"]
+
+
+def test_the_csv_has_a_line_for_each_setting_with_every_metric_and_its_interval(tmp_path: Path) -> None:
+    go(tmp_path)
+    rows = render_sweep(tmp_path)
+    with (tmp_path / "summary.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [(float(one["temperature"]), int(one["max_new_tokens"]), one["end_sequence"]) for one in lines] == [
+        tuple(row.setting.values()) for row in rows
+    ]
+    for line, row in zip(lines, rows, strict=True):
+        for name, interval in row.metrics.items():
+            ends = (interval.mean, interval.low, interval.high)
+            assert tuple(float(line[name + end]) for end in ("", "_low", "_high")) == ends
+        assert float(line["cut_off"]) == row.cut_off
 
 
 def test_the_page_shows_a_grid_and_samples_of_every_setting(tmp_path: Path) -> None:
