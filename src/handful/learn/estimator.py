@@ -16,29 +16,23 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from handful.backend import Backend
-from handful.checks import check_integer
-from handful.errors import InvalidParameterError
+from handful.errors import InvalidInputError, InvalidParameterError
 from handful.learn import saved
 from handful.learn.answered import Answered
 from handful.learn.auto import fit_auto
-from handful.learn.auto_settings import AutoSettings
 from handful.learn.choice import Choice
-from handful.learn.columns import classes_and_codes, texts_of
+from handful.learn.columns import classes_and_codes, classes_of_rows, texts_of
 from handful.learn.ensemble import EnsemblePredictor
+from handful.learn.estimator_parameters import settings_of, task_of
 from handful.learn.ngrams import Encoder
 from handful.learn.predictor import check_threshold
 from handful.learn.probability import Matrix
 from handful.learn.progress import show_steps
-from handful.learn.recipe import ENCODER_RECIPES, RECIPES, Recipe
 from handful.learn.threshold import Threshold, threshold_for
-from handful.task.problem import did_you_mean, join_words
 from handful.task.review import repetitions
-from handful.task.task import Example, Task
-from handful.types import EncoderTuning
+from handful.task.task import Example
 
-ALL_RECIPES = (*RECIPES, *ENCODER_RECIPES)
 _SHARED = ("model", "encoder")
-_MOST_STEPS = 100_000
 _MAPPINGS = ("label_words", "synonyms")
 
 
@@ -64,8 +58,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     random_state which examples are shown, and in which order: a whole number
     verbose      show a progress bar while an encoder is tuned: on a terminal's standard error, or in a notebook
 
-    After `fit`: `classes_` (sorted), `choice_` (what was chosen and what accuracy to expect), `predictor_`, and
-    `repetitions_` (texts that were given twice, with the same class or with different ones).
+    After `fit`: `classes_` (sorted), `choice_` (what was chosen and what accuracy to expect), `predictor_`, `examples_`
+    (texts and their classes) and `repetitions_` (texts that were given twice, with the same class or different ones).
     """
 
     def __init__(
@@ -113,18 +107,35 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         backend = self._backend()
         texts = texts_of(X)
         classes, codes = classes_and_codes(y, len(texts))
-        task = self._task(classes)
+        task = task_of(self, classes)
         examples = [Example({"text": text}, task.labels[code]) for text, code in zip(texts, codes, strict=True)]
         unknown = [] if unlabelled is None else texts_of(unlabelled)
         with show_steps("tuning the encoder", is_wanted=bool(self.verbose and self.encoder_steps)) as advance:
-            settings = replace(self._settings(classes, task.labels), advance=advance)
+            settings = replace(settings_of(self, classes, task.labels), advance=advance)
             predictor, choice = fit_auto(task, backend, examples, settings, unlabelled=unknown)
         self.classes_ = classes
+        self.examples_: tuple[saved.Labelled, ...] | None = tuple(zip(texts, classes[codes].tolist(), strict=True))
         self.repetitions_ = repetitions(examples)
         self.choice_: Choice = choice
         self.predictor_: EnsemblePredictor = predictor
         self._answered = Answered()
         return self
+
+    def add(self, X: Any, y: Any, unlabelled: Any = None) -> Self:
+        """Learn from further texts, whose classes may be new, beside those that it knows (`examples_`).
+
+        No weights are trained, and prompts that stay as they were are in the model's cache: it takes seconds. Answers
+        may change. Raises what `fit` does, and leaves the classifier as it was.
+        """
+        check_is_fitted(self)
+        if self.examples_ is None:
+            problem = "This classifier was saved without the examples that it learned from."
+            raise InvalidInputError(problem, fix="Fit it anew, with old and new ones.")
+        texts, given = texts_of(X), classes_of_rows(y)
+        if len(texts) != len(given):
+            raise InvalidInputError(f"There are {len(texts)} texts and {len(given)} classes.")
+        known, classes = zip(*self.examples_, strict=True)
+        return self.fit([*known, *texts], [*classes, *given], unlabelled)
 
     def predict_proba(self, X: Any) -> Matrix:
         """`[n, classes]`, columns in the order of `classes_`, rows summing to 1."""
@@ -157,12 +168,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return answers
 
     def save(self, folder: str | Path) -> None:
-        """Write the fitted classifier to a folder: JSON and safetensors, no pickle, not the model. NotFittedError."""
+        """Write the fitted classifier to a folder: JSON and safetensors, no pickle, its examples, not the model.
+
+        Raises NotFittedError.
+        """
         check_is_fitted(self)
         parameters = {name: value for name, value in self.get_params(deep=False).items() if name not in _SHARED}
         for name in _MAPPINGS:  # JSON's own mappings have text for keys
             parameters[name] = None if parameters[name] is None else list(parameters[name].items())
-        saved.save(Path(folder), saved.Saved(parameters, self.classes_, self.predictor_, self.choice_))
+        saved.save(Path(folder), saved.Saved(parameters, self.classes_, self.predictor_, self.choice_, self.examples_))
 
     @classmethod
     def load(cls, folder: str | Path, model: Backend, encoder: Encoder | None = None) -> Self:
@@ -178,6 +192,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 parameters[name] = dict(parameters[name])
         made = cls(model, encoder=encoder, **parameters)
         made.classes_, made.predictor_, made.choice_ = found.classes, found.predictor, found.choice
+        made.examples_ = found.examples
         made._answered = Answered()
         return made
 
@@ -198,65 +213,3 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             problem = f"must be a model that is loaded, not {self.model!r}."
             raise InvalidParameterError("model", problem, fix="Write FewShotClassifier(handful.load(...)).")
         return self.model
-
-    def _task(self, classes: NDArray[Any]) -> Task:
-        words = dict(self.label_words or {})
-        _check_classes("label_words", words, classes)
-        labels = tuple(str(words.get(one, one)) for one in classes.tolist())
-        twice = next((label for label in labels if labels.count(label) > 1), None)
-        if twice is not None:
-            fix = "Give each class a word of its own."
-            raise InvalidParameterError("label_words", f"lets {twice!r} stand for two classes.", fix=fix)
-        return Task(
-            name="classifier",
-            description=self.description,
-            input=self.input,
-            output=self.output,
-            separator=self.separator,
-            labels=labels,
-        )
-
-    def _settings(self, classes: NDArray[Any], labels: tuple[str, ...]) -> AutoSettings:
-        given = dict(self.synonyms or {})
-        _check_classes("synonyms", given, classes)
-        synonyms = {label: given[one] for one, label in zip(classes.tolist(), labels, strict=True) if one in given}
-        recipes = _recipes(self.recipe)
-        usual = 1 if self.recipe == "plain" else None
-        if isinstance(self.random_state, bool) or not isinstance(self.random_state, int) or self.random_state < 0:
-            raise InvalidParameterError("random_state", f"must be a whole number from 0, not {self.random_state!r}.")
-        return AutoSettings(
-            num_shown=self.num_shown,
-            num_prompts=usual if self.num_prompts is None else self.num_prompts,
-            num_deals=usual if self.num_deals is None else self.num_deals,
-            recipes=recipes,
-            encoder=self.encoder,
-            tuning=self._tuning(),
-            synonyms=synonyms,
-            seed=self.random_state,
-        )
-
-    def _tuning(self) -> EncoderTuning | None:
-        check_integer("encoder_steps", self.encoder_steps, 0, _MOST_STEPS)
-        if not self.encoder_steps:
-            return None
-        if self.encoder is None:
-            raise InvalidParameterError("encoder_steps", "needs an encoder to tune.", fix="Give `encoder`.")
-        if not any(recipe.encoder_kind for recipe in _recipes(self.recipe)):
-            problem = f"tunes an encoder that the recipe {self.recipe!r} doesn't read."
-            raise InvalidParameterError("encoder_steps", problem, fix='Use "auto" or a recipe with an encoder.')
-        return EncoderTuning(num_steps=self.encoder_steps, seed=self.random_state)
-
-
-def _check_classes(name: str, given: Mapping[Any, Any], classes: NDArray[Any]) -> None:
-    for known in given:
-        if known not in classes.tolist():
-            listed = join_words(map(str, classes.tolist()[:20]))
-            raise InvalidParameterError(name, f"names {known!r}, which is no class.", fix=f"Classes: {listed}.")
-
-
-def _recipes(name: str) -> tuple[Recipe, ...]:
-    by_name: dict[str, Sequence[Recipe]] = {"auto": ALL_RECIPES, **{recipe.name: (recipe,) for recipe in ALL_RECIPES}}
-    if name not in by_name:
-        fix = did_you_mean(str(name), by_name)
-        raise InvalidParameterError("recipe", f"must be one of {join_words(by_name)}, not {name!r}.", fix=fix)
-    return tuple(by_name[name])

@@ -30,16 +30,20 @@ FORMAT = "handful-classifier-1"
 JSON_FILE, ARRAYS_FILE = "classifier.json", "arrays.safetensors"
 
 Arrays = dict[str, NDArray[Any]]
+Labelled = tuple[str, Any]
+"""A text and its class."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a folder holds. `parameters` are the estimator's, without the model."""
+    """What a folder holds. `parameters` are the estimator's, without the model; `examples` what it learned from, where
+    that is known."""
 
     parameters: dict[str, Any]
     classes: NDArray[Any]
     predictor: EnsemblePredictor
     choice: Choice
+    examples: tuple[Labelled, ...] | None = None
 
 
 def save(folder: Path, what: Saved) -> None:
@@ -71,7 +75,7 @@ def save(folder: Path, what: Saved) -> None:
             for member in members
         ],
         "choice": what.choice.to_dict(),
-    }
+    } | ({} if what.examples is None else {"examples": what.examples})
     save_file(arrays, folder / ARRAYS_FILE)
     (folder / JSON_FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
@@ -95,7 +99,7 @@ class Stored:
             if encoder is not None and self.needs_encoder and self.content.get("is_encoder_tuned", False):
                 encoder = with_saved_weights(encoder, self.folder)
             return _read(self.content, self.arrays, model, encoder)
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise InvalidInputError(f"The classifier in {self.folder} is damaged: {error!r}") from None
 
     def check_model(self, model: Backend) -> None:
@@ -163,7 +167,10 @@ def _read(content: dict[str, Any], arrays: Arrays, model: Backend, encoder: Enco
     for name in ("confidences", "is_right"):
         choice[name] = tuple(choice.get(name, ()))
     predictor = EnsemblePredictor(members, float(content["sharpness"]), encoder)
-    return Saved(content["parameters"], np.array(content["classes"]), predictor, Choice(**choice))
+    examples = None
+    if (given := content.get("examples")) is not None:
+        examples = tuple((str(text), known) for text, known in given)
+    return Saved(content["parameters"], np.array(content["classes"]), predictor, Choice(**choice), examples)
 
 
 def _member(entry: dict[str, Any], index: int, arrays: Arrays, model: Backend) -> Member:

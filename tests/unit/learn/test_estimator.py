@@ -1,11 +1,13 @@
 """The contract of a scikit-learn classifier, for texts (scikit-learn's own checks run nothing for text input)."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
@@ -245,3 +247,50 @@ def test_a_head_that_needs_more_examples_says_how_many_and_what_else_there_is() 
 def test_importing_handful_does_not_import_scikit_learn() -> None:
     code = "import sys, handful; assert 'sklearn' not in sys.modules and 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_examples_and_classes_are_added_to_what_it_knows() -> None:
+    labels = ("bad", "good", "odd")
+    model = StructuredBackend(labels=labels, score_signal=2.0)
+    made = classifier(model=model).fit(X, Y)
+    assert made.add(inputs("odd", range(7)), ["odd"] * 7) is made
+    assert made.classes_.tolist() == list(labels)
+    odd = inputs("odd", range(50, 70))
+    assert (made.predict(odd) == "odd").mean() > 0.85
+    at_once = classifier(model=model).fit([*X, *inputs("odd", range(7))], [*Y, *["odd"] * 7])
+    assert made.predict_proba(odd).tolist() == at_once.predict_proba(odd).tolist()
+    assert made.examples_ == at_once.examples_
+
+
+def test_a_loaded_classifier_is_added_to_and_saved_again(tmp_path: Path) -> None:
+    model = StructuredBackend(score_signal=2.0)
+    numbers = [int(one == "good") for one in Y]
+    classifier(model=model).fit(X, numbers).save(tmp_path)
+    loaded = FewShotClassifier.load(tmp_path, model)
+    loaded.add(pandas.Series(["good 100"]), np.array([1])).save(tmp_path)
+    again = FewShotClassifier.load(tmp_path, model)
+    assert again.examples_ == (*zip(X, numbers, strict=True), ("good 100", 1))
+    assert again.predict_proba(QUERIES) == pytest.approx(loaded.predict_proba(QUERIES))
+
+
+def test_what_cannot_be_added_is_named_and_leaves_it_as_it_was(tmp_path: Path) -> None:
+    made = classifier().fit(X, Y)
+    before = made.predict_proba(QUERIES)
+    for texts, given, named in (
+        (["a"], ["bad", "bad"], "1 texts and 2 classes"),
+        (["a", " "], ["bad", "bad"], "Row 2 of 2 is empty"),
+        (["a"], [None], "Row 1 has no class"),
+        (["a"], [3], "different types"),
+    ):
+        with pytest.raises(InvalidInputError, match=named):
+            made.add(texts, given)
+    assert made.predict_proba(QUERIES).tolist() == before.tolist()
+    with pytest.raises(NotFittedError):
+        classifier().add(X, Y)
+    made.save(tmp_path)
+    path = tmp_path / "classifier.json"
+    content = json.loads(path.read_text())
+    del content["examples"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InvalidInputError, match="saved without the examples"):
+        FewShotClassifier.load(tmp_path, made.model).add(["a"], ["bad"])  # type: ignore[arg-type]
