@@ -1,5 +1,6 @@
 """`handful serve`: models and tasks behind HTTP, until Ctrl-C or SIGTERM."""
 
+import functools
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,6 +125,7 @@ def _state(asked: ServeOptions) -> "ServerState":
         # In the loading thread: it imports torch, which takes seconds.
         return load_any(model, precisions.of(name), device)
 
+    @functools.cache  # classifiers that read the same encoder share it, and one that is read again finds it
     def load_encoder(name: str) -> NamedEncoder:
         from handful.local.encoder import load_encoder as load
 

@@ -39,6 +39,7 @@ from handful.server import (
 )
 from handful.server.access_log import AccessLog
 from handful.server.auth import AuthGate
+from handful.server.classifier_sync import ClassifierSync
 from handful.server.direct_routes import DirectRoutes
 from handful.server.drain import DrainGate
 from handful.server.errors import install_error_handlers
@@ -124,7 +125,9 @@ async def _lifespan(
     state.access.start()
     await state.responses.start()
     tasks = TaskSync(state.tasks, app.state.task_editor, state.access.threads)
-    sync = StoreSync(app.state.model_catalog.refresh, app.state.model_pins.refresh, tasks.refresh)
+    classifiers = ClassifierSync(state.tasks)
+    looks = (app.state.model_catalog.refresh, app.state.model_pins.refresh, tasks.refresh, classifiers.refresh)
+    sync = StoreSync(*looks)
     await sync.start()
     state.models.room.on_unloaded = lambda entry: state.tasks.pins.model_unloaded(entry.source.name)
     state.models.start_loading(settled)

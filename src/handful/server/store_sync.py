@@ -1,7 +1,8 @@
-"""Following what other servers on the same database change, and what a lost answer of the database left open.
+"""Following what other servers on the same database change, what a lost answer of the database left open, and what is
+saved in the folders of classifiers.
 
-Models, pins and tasks are looked at when the server starts, and then again and again: a change is everywhere within
-`REFRESH_S`.
+Models, pins, tasks and folders are looked at when the server starts, and then again and again: a change of the database
+is everywhere within `REFRESH_S`.
 """
 
 import asyncio

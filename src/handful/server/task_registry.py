@@ -29,15 +29,16 @@ _MAX_FITTERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class ServedTask:
-    """A task and the served name of its model. `stored` is None for one from a file, which stays as it is.
+    """A task and the served name of its model. `stored` is None for one from a file, which nobody changes over HTTP.
 
-    With a `classifier` that answers, and `task` says how its inputs look.
+    With a `classifier` that answers, and `task` says how its inputs look; `number` counts how often it was saved anew.
     """
 
     task: Task
     model: str
     stored: StoredTask | None = None
     classifier: ServedClassifier | None = None
+    number: int = 1
 
     @property
     def private_to(self) -> str | None:
@@ -51,8 +52,8 @@ class ServedTask:
 
     @property
     def version(self) -> int:
-        """The number of its version; a file is always the first."""
-        return 1 if self.stored is None else self.stored.version
+        """The number of its version; a task file is always the first."""
+        return self.number if self.stored is None else self.stored.version
 
     @property
     def holder(self) -> tuple[TaskKey, int]:
