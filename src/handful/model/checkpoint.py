@@ -8,9 +8,10 @@ import json
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from safetensors import SafetensorError, safe_open
 
@@ -25,22 +26,26 @@ MAX_JSON_BYTES = 64 << 20
 _FIX = "Delete the file and download it again."
 
 
-def read_json_object(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """The JSON object in a file of a checkpoint.
+def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """What a JSON file of a checkpoint holds.
 
-    Raises CheckpointError when it isn't JSON, isn't an object, or is larger than `max_bytes`; NotFoundError when it
-    isn't there.
+    Raises CheckpointError when it isn't JSON or is larger than `max_bytes`; NotFoundError when it isn't there.
     """
     try:
         if path.stat().st_size > max_bytes:
             raise CheckpointError(f"{path.name} is larger than {max_bytes >> 20} MiB.", fix=_FIX)
-        value = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise NotFoundError(f"There is no {path.name} in {path.parent}.", fix="Check the folder.") from None
     except (ValueError, RecursionError) as problem:
         raise CheckpointError(f"{path.name} is not JSON: {problem}.", fix=_FIX) from None
     except OSError as problem:
         raise CheckpointError(f"{path.name} can't be read: {problem.strerror}.", fix=_FIX) from None
+
+
+def read_json_object(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint. Raises as `read_json`, and CheckpointError for another value."""
+    value = read_json(path, max_bytes)
     if not isinstance(value, dict):
         raise CheckpointError(f"{path.name} holds {type(value).__name__}, not an object.", fix=_FIX)
     return value
@@ -54,15 +59,30 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / "config.json", max_bytes=4 << 20)
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether there is something for `Checkpoint` to open."""
+    names = (SAFETENSORS, PYTORCH)
+    return any((folder / name).exists() or (folder / (name + INDEX_SUFFIX)).exists() for name in names)
+
+
+def no_weights(folder: Path) -> NotFoundError:
+    """The error for a folder without any."""
+    return NotFoundError(
+        f"{folder} holds no weights ({SAFETENSORS} or {PYTORCH}).", fix="Check the folder, or pull it again."
+    )
+
+
 class Checkpoint:
     """Names, shapes and lazily read tensors of a model's folder.
 
     Looks for `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin`, `pytorch_model.bin.index.json`,
-    in this order. Raises NotFoundError when there is none, CheckpointError when one is damaged or incomplete.
+    in this order. With the framework `np`, torch isn't imported for safetensors, and there are no tensors, only names
+    and shapes. Raises NotFoundError when there is none, CheckpointError when one is damaged or incomplete.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, framework: Literal["pt", "np"] = "pt") -> None:
         self.folder = folder
+        self._framework = framework
         self._files: dict[Path, _SafetensorsFile | _PytorchFile] = {}
         self._where: dict[str, Path] = {}
         try:
@@ -72,7 +92,8 @@ class Checkpoint:
             raise
 
     def _open(self) -> None:
-        for name, reader in ((SAFETENSORS, _SafetensorsFile), (PYTORCH, _PytorchFile)):
+        read_safetensors = partial(_SafetensorsFile, framework=self._framework)
+        for name, reader in ((SAFETENSORS, read_safetensors), (PYTORCH, _PytorchFile)):
             if (single := self.folder / name).exists():
                 self._files[single] = reader(single)
                 self._where = dict.fromkeys(self._files[single].names, single)
@@ -80,9 +101,7 @@ class Checkpoint:
             if (index := self.folder / (name + INDEX_SUFFIX)).exists():
                 self._open_shards(index, Path(name).suffix, reader)
                 return
-        raise NotFoundError(
-            f"{self.folder} holds no weights ({SAFETENSORS} or {PYTORCH}).", fix="Check the folder, or pull it again."
-        )
+        raise no_weights(self.folder)
 
     def _open_shards(
         self, index: Path, suffix: str, reader: Callable[[Path], "_SafetensorsFile | _PytorchFile"]
@@ -148,10 +167,10 @@ def _is_plain_file_name(name: str, suffix: str) -> bool:
 class _SafetensorsFile:
     """One .safetensors file; its library checks the header's offsets against the file's size."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, framework: Literal["pt", "np"]) -> None:
         self._path = path
         try:
-            opened: Any = safe_open(path, framework="pt")  # `Any`: its methods have no annotations
+            opened: Any = safe_open(path, framework=framework)  # `Any`: its methods have no annotations
             self._opened = opened
             self.names = frozenset(self._opened.keys())
         except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Which GGUF architectures are read: their metadata as a Hugging Face config, their tensors' names and layouts.
 
 A table, not code: `ARCHITECTURES[name]` holds a function from metadata to `config.json` and the tensors' new names.
-Layouts that the GGUF format changed are named in `Change` and undone by `gguf_convert`.
+Layouts that the GGUF format changed are named in `Change` and undone by `gguf_weights`.
 """
 
 import math
@@ -69,7 +69,7 @@ class Keys:
 
 
 def rope_scaling(keys: Keys) -> dict[str, Any] | None:
-    """Position scaling as configs write it, or None. Llama 3's is in a tensor; see `gguf_convert`."""
+    """Position scaling as configs write it, or None. Llama 3's is in a tensor; see `gguf_plan`."""
     kind = keys.get("rope.scaling.type")
     if kind in (None, "none"):
         return None

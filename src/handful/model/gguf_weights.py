@@ -5,10 +5,8 @@ size. Quantised tensors become bfloat16, the others keep their type.
 """
 
 import json
-import math
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,47 +15,20 @@ from numpy.typing import NDArray
 
 from handful.errors import CheckpointError
 from handful.model.gguf_architectures import Change
-from handful.model.gguf_file import FIX, GgufFile, GgufTensor
+from handful.model.gguf_file import FIX, GgufFile
+from handful.model.gguf_plan import KEPT_TYPES, PlannedTensor
 
 _BLOCK_ELEMENTS = 1 << 24
-_KEPT_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_SAFETENSORS_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTensor:
-    """One tensor to write: its new name, where it comes from, and how its layout changes. `num_heads` for `change`."""
-
-    name: str
-    source: GgufTensor
-    change: Change
-    num_heads: int
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type that it is written in."""
-        return _KEPT_TYPES.get(self.source.kind, torch.bfloat16)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape that it is written in."""
-        return self.source.shape[::-1] if self.change is Change.TRANSPOSED else self.source.shape
-
-    @property
-    def num_bytes(self) -> int:
-        """The bytes that it is written in."""
-        return math.prod(self.shape) * self.dtype.itemsize
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 def write_weights(
-    path: Path, file: GgufFile, tensors: list[PlannedTensor], progress: Callable[[int, int], None]
+    path: Path, file: GgufFile, tensors: Sequence[PlannedTensor], progress: Callable[[int, int], None]
 ) -> None:
     """Write `tensors` of `file` as safetensors, synced to disk. `progress(bytes written, bytes in all)`.
 
     Raises CheckpointError for a type that isn't read and for values that aren't finite; OSError when the disk is full.
     """
-    for tensor in tensors:
-        _check_readable(tensor)
     total, written = sum(tensor.num_bytes for tensor in tensors), 0
     with path.open("wb") as output:
         output.write(_header(tensors))
@@ -69,24 +40,18 @@ def write_weights(
         os.fsync(output.fileno())
 
 
-def _header(tensors: list[PlannedTensor]) -> bytes:
+def _header(tensors: Sequence[PlannedTensor]) -> bytes:
     """The safetensors header: its length, then JSON with each tensor's type, shape and place, padded to 8 bytes."""
     described: dict[str, object] = {"__metadata__": {"format": "pt"}}
     start = 0
     for tensor in tensors:
         end = start + tensor.num_bytes
         offsets = {"data_offsets": [start, end]}
-        described[tensor.name] = {"dtype": _SAFETENSORS_NAMES[tensor.dtype], "shape": list(tensor.shape)} | offsets
+        described[tensor.name] = {"dtype": tensor.kind, "shape": list(tensor.shape)} | offsets
         start = end
     text = json.dumps(described, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
-
-
-def _check_readable(tensor: PlannedTensor) -> None:
-    source = tensor.source
-    if len(source.shape) > 2 or (len(source.shape) == 1 and source.kind not in _KEPT_TYPES):
-        raise CheckpointError(f"tensor {source.name!r} has {len(source.shape)} dimensions as {source.kind}", fix=FIX)
 
 
 def _blocks(file: GgufFile, tensor: PlannedTensor) -> Iterator[torch.Tensor]:
@@ -126,8 +91,8 @@ def _values(rows: NDArray[np.uint8], tensor: PlannedTensor) -> torch.Tensor:
     from gguf.constants import GGMLQuantizationType
 
     raw = np.array(rows)  # a copy in memory of our own: torch won't share a read-only map
-    if tensor.source.kind in _KEPT_TYPES:
-        values = torch.from_numpy(raw).view(tensor.dtype)
+    if tensor.source.kind in KEPT_TYPES:
+        values = torch.from_numpy(raw).view(_DTYPES[tensor.kind])
     else:
         try:
             with np.errstate(all="ignore"):
@@ -137,7 +102,7 @@ def _values(rows: NDArray[np.uint8], tensor: PlannedTensor) -> torch.Tensor:
                 f"tensor {tensor.source.name!r} is stored as {tensor.source.kind}, which isn't read",
                 fix="Take another quantisation.",
             ) from None
-        values = torch.from_numpy(numbers).to(tensor.dtype)
+        values = torch.from_numpy(numbers).to(_DTYPES[tensor.kind])
     if not bool(torch.isfinite(values).all()):
         raise CheckpointError(f"tensor {tensor.source.name!r} holds values that aren't numbers", fix=FIX)
     return values

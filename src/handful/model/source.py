@@ -2,7 +2,7 @@
 
 A name is `default` or `default-embeddings`, a folder, a `.gguf` file, or a Hub id (`EleutherAI/gpt-neo-125m`), tried
 in this order. Nothing is fetched for a name that isn't a well-formed Hub id, and all files of a Hub model are of one
-commit.
+commit. Files from outside are examined by a process of their own before they are opened (`apart.py`).
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from handful.config import Settings
 from handful.errors import InvalidParameterError, NotFoundError
 from handful.model import default, default_embeddings
+from handful.model.apart import examine
 from handful.model.gguf_convert import FORMAT, convert_gguf
 from handful.model.hub import fetch
 from handful.model.source_cache import made_folder, read_marker
@@ -51,10 +52,16 @@ def resolve(name: str, *, revision: str | None = None, settings: Settings, local
         return _default(settings, local_only)
     if name in EMBEDDINGS_NAMES and revision is None:
         return _default_embeddings(name, settings, local_only)
+    if not is_hub_id and _local_path(name) is None:
+        raise _unknown(name)
+    files = _from_outside(name, revision, settings, local_only)
+    examine(files.folder, name)
+    return files
+
+
+def _from_outside(name: str, revision: str | None, settings: Settings, local_only: bool) -> ModelFiles:
     if (path := _local_path(name)) is not None:
         return _gguf(name, path, settings) if path.is_file() else ModelFiles(name, path.resolve(), str(path), "")
-    if not is_hub_id:
-        raise _unknown(name)
     folder, commit = fetch(name, revision, local_only=local_only)
     return ModelFiles(name, folder, f"Hub: {name}", commit)
 
@@ -105,6 +112,7 @@ def _gguf(name: str, path: Path, settings: Settings) -> ModelFiles:
     made_from = {"source": str(path), "revision": f"{state.st_size}-{state.st_mtime_ns}", "format": FORMAT}
 
     def make(folder: Path) -> None:
+        examine(path, name)
         with progress_bar(f"Converting {path.name}") as advance:
             convert_gguf(path, folder, advance)
 

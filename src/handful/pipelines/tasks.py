@@ -1,11 +1,10 @@
 """What a model is for, read from its folder's JSON files alone: nothing is imported, loaded or run to find out."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from handful.errors import UserError
-from handful.model.checkpoint import read_config
+from handful.errors import HandfulError, UserError
+from handful.model.checkpoint import read_config, read_json
 from handful.nlp_types import NlpTask
 
 ModelTask = NlpTask | Literal["text-generation"]
@@ -80,8 +79,8 @@ def is_causal(folder: Path) -> bool:
 def read_modules(folder: Path) -> list[Any]:
     """The modules of a sentence-transformers folder, the encoder first; empty for a folder of another kind."""
     try:
-        modules = json.loads((folder / MODULES_FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        modules = read_json(folder / MODULES_FILE, max_bytes=1 << 20)
+    except HandfulError:
         return []
     return modules if isinstance(modules, list) else []
 

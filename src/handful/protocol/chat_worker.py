@@ -1,14 +1,14 @@
 """The process that renders chat templates: one line of JSON in, one line of JSON out, until its input ends.
 
 It has no network to speak of and nothing to give away: its environment is empty, it can write no file and start no
-process, and its memory is bounded. Whoever started it ends it when a line takes too long. Started with
-`python -c "from handful.protocol.chat_worker import main; main()"`.
+process, and its memory is bounded. Whoever started it (`confined.start`) ends it when a line takes too long.
 """
 
 import json
 import resource
 import sys
 
+from handful.confined import NOTHING_WRITTEN, limit
 from handful.errors import InvalidInputError
 from handful.protocol.chat_template import render
 
@@ -17,16 +17,7 @@ MAX_MEMORY_BYTES = 512 * 1024 * 1024
 
 def limit_process() -> None:
     """Bound what this process can do, whatever a template makes it do."""
-    for name, value in (
-        (resource.RLIMIT_AS, MAX_MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, 8),
-    ):
-        _, hard = resource.getrlimit(name)
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)  # a limit can only be lowered
-        resource.setrlimit(name, (bound, bound))
+    limit(NOTHING_WRITTEN | {resource.RLIMIT_AS: MAX_MEMORY_BYTES, resource.RLIMIT_NOFILE: 8})
 
 
 def answer(line: bytes) -> bytes:

@@ -17,8 +17,9 @@ from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
 from handful.server.model_entry import ModelSource
+from handful.server.model_examiner import ModelExaminer, told_to_owner
 from handful.server.model_host import ModelHost
-from handful.server.model_uploads import Uploads, check_files, told_to_owner
+from handful.server.model_uploads import Uploads
 from handful.server.ownership import check_may_change, current_account, visible
 from handful.server.registry import ModelRegistry
 from handful.server.served_model import ServedModel
@@ -37,7 +38,7 @@ class ModelCatalog:
         self._store = None if access.database is None else ModelStore(access.database)
         self._registered: dict[str, StoredModel] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._lock = asyncio.Lock()
+        self._lock, self._examiner = asyncio.Lock(), ModelExaminer()
         self._unusable: set[str] = set()
 
     @property
@@ -139,7 +140,9 @@ class ModelCatalog:
             return "hub", asked.hub_id, None
         if asked.path is None:
             self._models.check_free(name)
-            folder = await asyncio.to_thread(self.uploads.finalise, name)
+            arrived = await asyncio.to_thread(self.uploads.arrived, name)
+            await self._examiner.check_upload(arrived, name)
+            folder = await asyncio.to_thread(self.uploads.keep, arrived)
             return "upload", str(folder), folder
         if not may_name_paths:
             fix = "Use a token made with `--scope admin`, or upload the files."
@@ -147,8 +150,7 @@ class ModelCatalog:
         path = Path(asked.path)
         if not path.is_absolute() or not (path.is_dir() or path.suffix == ".gguf"):
             raise InvalidParameterError("path", "must be the absolute path of a folder or .gguf file.")
-        if path.is_dir():
-            await asyncio.to_thread(_check_folder, path)
+        await self._examiner.check_path(path, name)
         return "path", asked.path, None
 
     async def _serve(self, model: StoredModel, hub_token: str | None) -> None:
@@ -172,13 +174,6 @@ class ModelCatalog:
         if self._store is None or self._host is None:
             raise StoreError("This server takes no models: it has no database.", fix="Its log says why.")
         return self._store, self._host
-
-
-def _check_folder(folder: Path) -> None:
-    try:
-        check_files(folder)
-    except HandfulError as error:
-        raise InvalidParameterError("path", f"holds no model: {error.message}", fix=error.fix) from None
 
 
 def _loaded(host: ModelHost, model: StoredModel, hub_token: str | None) -> ServedModel:

@@ -128,6 +128,6 @@ class ModelEntry:
             self.model = model
         except HandfulError as error:
             self.failure = error
-        except Exception as error:  # noqa: BLE001 - a thread's last resort; `fault` logs it, and the server says 500
+        except BaseException as error:  # noqa: BLE001 - a thread's last resort, also for a panic of Rust code
             self.failure = fault(error)
         self.downloaded = None

@@ -16,11 +16,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
-from handful.errors import HandfulError, InvalidInputError, InvalidParameterError, StoreError
+from handful.errors import ConflictError, InvalidInputError, InvalidParameterError, StoreError
 from handful.server.errors import BodyTooLargeError, ClientLeftError, SlowBodyError
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32}){0,2}\.(safetensors|json|txt)", re.ASCII)
-_ABOVE = re.compile(r"(?<![\w.~-])~?/(?:[^\s/:]+/)+")
 _PIECE_BYTES = 1 << 20
 MAX_FILES = 256
 
@@ -76,22 +75,24 @@ class Uploads:
         except TimeoutError:
             raise SlowBodyError(f"Nothing of the file came for {self._silence_s:g} seconds.") from None
 
-    def finalise(self, name: str) -> Path:
-        """Check what arrived of a model and move it to where it is served from. Blocks. Raises InvalidInputError."""
+    def arrived(self, name: str) -> Path:
+        """Where the files of a model are that came so far. Raises InvalidInputError where there are none. Blocks."""
         folder = self._incoming / name
         if not folder.is_dir() or not any(folder.iterdir()):
             fix = f"Send them first: PUT /api/models/{name}/files/config.json and so on."
             raise InvalidInputError(f"No files of {name} have been uploaded.", fix=fix)
-        try:
-            check_files(folder)
-        except HandfulError as error:
-            problem = told_to_owner(error, folder)
-            raise InvalidInputError(f"The upload is no model: {problem}", fix="Send the file again.") from None
+        return folder
+
+    def keep(self, folder: Path) -> Path:
+        """Move what arrived, and was examined, to where it is served from. Blocks. Raises ConflictError."""
         self._models.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder.rename(self._models / secrets.token_hex(16))
+        try:
+            return folder.rename(self._models / secrets.token_hex(16))
+        except FileNotFoundError:
+            raise ConflictError("The upload has been registered meanwhile.") from None
 
     def put_back(self, folder: Path, name: str) -> None:
-        """Undo `finalise`: the model could not be registered."""
+        """Undo `keep`: the model could not be registered."""
         folder.rename(self._incoming / name)
 
     def delete(self, folder: Path) -> None:
@@ -123,24 +124,6 @@ def _num_bytes(account: Path, replaced: Path) -> int:
 def _to_disk(out: BinaryIO) -> None:
     out.flush()
     os.fsync(out.fileno())
-
-
-def told_to_owner(error: HandfulError, folder: Path) -> str:
-    """What is wrong with a model's files, without where they lie on this server's disk."""
-    return _ABOVE.sub("", error.message.replace(f"{folder}/", "").replace(str(folder), "it"))
-
-
-def check_files(folder: Path) -> None:
-    """Raises CheckpointError, NotFoundError for what handful couldn't read as a model. Only headers are read."""
-    from handful.model.checkpoint import Checkpoint, read_config
-    from handful.model.tokenizer import Tokenizer
-
-    read_config(folder)
-    with Checkpoint(folder) as checkpoint:
-        for tensor in checkpoint.names:
-            checkpoint.shape(tensor)
-    if (folder / "tokenizer.json").is_file():  # older encoders have a vocabulary instead, which loading reads
-        Tokenizer(folder)
 
 
 async def body_of(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,16 +7,13 @@ template that takes long keeps only other chats waiting.
 
 import asyncio
 import json
-import os
-import select
 import subprocess
-import sys
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from handful.confined import end, read_lines, start
 from handful.errors import EngineError, InvalidInputError
 from handful.types import ChatTemplate
 
@@ -24,7 +21,6 @@ START_TIMEOUT_S = 30.0
 RENDER_TIMEOUT_S = 5.0
 MAX_WORKERS = 4
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
-_COMMAND = "from handful.protocol.chat_worker import main; main()"
 
 
 class TemplateWorker:
@@ -65,7 +61,7 @@ class TemplateWorker:
         try:
             process.stdin.write(line)
             process.stdin.flush()
-            answer = _read_line(process, self._timeout_s)
+            answer = read_lines(process, self._timeout_s, _MAX_ANSWER_BYTES)
         except TimeoutError:
             self._kill()
             problem = f"The model's chat template took longer than {self._timeout_s:g} seconds."
@@ -79,19 +75,9 @@ class TemplateWorker:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._kill()
-        # Where Python finds handful, and nothing else of this process's environment, which may hold secrets.
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C in the server's terminal is not for it
-        )
+        self._process = start("handful.protocol.chat_worker")
         try:
-            _read_line(self._process, START_TIMEOUT_S)
+            read_lines(self._process, START_TIMEOUT_S, _MAX_ANSWER_BYTES)
         except (OSError, EOFError, TimeoutError):
             self._kill()
             raise EngineError("The process that renders chat templates did not start.") from None
@@ -99,31 +85,8 @@ class TemplateWorker:
 
     def _kill(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            end(self._process)
             self._process = None
-
-
-def _read_line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
-    """One line of a process's output. Raises TimeoutError, EOFError where it ended or says too much."""
-    if process.stdout is None:
-        raise EOFError
-    ends_at = time.monotonic() + timeout_s
-    poll = select.poll()
-    poll.register(process.stdout, select.POLLIN)
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        left_ms = max(0.0, ends_at - time.monotonic()) * 1000
-        if not poll.poll(left_ms):
-            raise TimeoutError
-        piece = os.read(process.stdout.fileno(), 1 << 20)
-        line += piece
-        if not piece or len(line) > _MAX_ANSWER_BYTES:
-            raise EOFError
-    return bytes(line)
 
 
 class ChatRenderer:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from handful.config import Settings
 from handful.errors import CheckpointError, InvalidParameterError, NotFoundError, NotReadyError, UserError
+from handful.model import source
 from handful.model.checkpoint import Checkpoint
 from handful.model.source import ModelFiles, resolve
 from handful.model.tokenizer import Tokenizer
@@ -40,6 +41,12 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def unexamined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it matters which files come, not what is in them."""
+    monkeypatch.setattr(source, "examine", lambda path, name: None)
+
+
 def get(name: str = NAME, *, revision: str | None = None, local_only: bool = False) -> ModelFiles:
     return resolve(name, revision=revision, settings=Settings(), local_only=local_only)
 
@@ -65,12 +72,14 @@ def test_only_the_files_that_are_needed_are_fetched(hub: FakeHub, model: Path) -
     assert len(hub.served()) == len(needed)
 
 
+@pytest.mark.usefixtures("unexamined")
 def test_pickles_are_fetched_where_there_is_nothing_else(hub: FakeHub, model: Path) -> None:
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
     hub.add(NAME, model)
     assert (get().folder / "pytorch_model.bin").is_file()
 
 
+@pytest.mark.usefixtures("unexamined")
 def test_shards_and_their_index_are_fetched(hub: FakeHub, model: Path) -> None:
     shards = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     (model / "model.safetensors").rename(model / shards[0])
@@ -142,6 +151,7 @@ def test_a_cached_model_works_when_the_hub_is_gone(hub: FakeHub, model: Path, mo
     assert get() == online
 
 
+@pytest.mark.usefixtures("unexamined")
 def test_a_sentence_encoder_comes_with_its_modules(hub: FakeHub, model: Path) -> None:
     kept = ("modules.json", "sentence_bert_config.json", "vocab.txt", "1_Pooling/config.json", "2_Dense/config.json")
     others = ("onnx/config.json", "openvino/config.json", "1_Pooling/own.py")

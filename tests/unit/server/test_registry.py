@@ -2,9 +2,10 @@
 
 import pytest
 
-from handful.errors import InvalidInputError, NotFoundError
+from handful.errors import EngineError, InvalidInputError, NotFoundError
 from handful.server.model_entry import ModelEntry, ModelSource
 from handful.server.registry import ModelRegistry
+from handful.server.served_model import ServedModel
 from handful.server.task_registry import ServedTask, TaskRegistry
 from tests.unit.server.serving import SENTIMENT, FakeModel, client_of, run, state_with, until
 
@@ -59,6 +60,18 @@ def test_a_model_that_has_loaded_needs_no_more_time() -> None:
             assert state.models.entry("fake").remaining_s(now=1e9) == 0
 
     run(check())
+
+
+def test_a_panic_of_rust_code_is_a_failure_and_not_a_load_without_end() -> None:
+    class PanicException(BaseException):
+        """As pyo3 has it."""
+
+    def panic() -> ServedModel:
+        raise PanicException
+
+    entry = ModelEntry(ModelSource("a", panic))
+    entry.load()
+    assert isinstance(entry.failure, EngineError)
 
 
 def test_loading_ends_with_the_first_model_that_fails() -> None:
