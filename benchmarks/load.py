@@ -4,8 +4,10 @@
 
 A server is started on a free port. Each connection asks again and again: completions and chats, whole and streamed,
 and texts' log-probabilities. A share of the callers hangs up at a random moment. 429 and 503 are answers: the caller
-waits and asks again. The exit status is 1 if a request that its caller waited for was not answered, if the memory of
-the server after the warm-up grew, or if requests are still running when all callers are gone. Needs Linux's /proc.
+waits and asks again. In the middle and at the end all callers leave, and what the idle server holds is counted: open
+files, threads, tokens whose keys and values are in use. The exit status is 1 if a request that its caller waited for
+was not answered, if one is still running when all callers are gone, if the server's memory after the warm-up grew, or
+if it holds more at the end than in the middle (`held.py`).
 
 The last line printed is one JSON document.
 """
@@ -19,14 +21,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import median
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
 
 from environment import machine
+from held import Held, grown, grown_memory, held_by, memory_mb, metric
 from over_http import address
 from shapes import folder_of
 
@@ -35,51 +36,57 @@ ROOM = {"HANDFUL_KV_MEMORY_MB": "16", "HANDFUL_RESPONSE_CACHE_MB": "1"}
 ANSWERED, REFUSED = (200,), (429, 503)
 MOST_WAIT_S = 180  # a request without an answer for this long has none
 IDLE_WAIT_S = 30
-MOST_GROWTH = 0.03  # of the memory after the warm-up
+SETTLING_READINGS = 10  # a closed connection is seen a moment later
 WORDS = ("fine", "dull", "lovely", "broken", "slow", "clever", "sad", "warm", "noisy", "brave", "film", "meal", "phone")
 
 
 @dataclass
 class Load:
-    """What is asked of which server, until when, and what came of it."""
+    """What is asked of a server, and what came of it."""
 
-    client: httpx.AsyncClient
     hang_up_share: float
-    ends: float
     counted: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
-    async def connection(self, number: int) -> None:
-        """One caller after the other, until it is time."""
-        draw = random.Random(number)
-        while time.monotonic() < self.ends:
-            if draw.random() < self.hang_up_share:
-                await self.hang_up(draw)
-            else:
-                await self.wait_for(draw)
+    async def run(self, url: str, connections: int, seconds: float, part: int) -> None:
+        """Ask over so many connections for so long; each part of a run asks for something else."""
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        async with httpx.AsyncClient(base_url=url, limits=limits, timeout=MOST_WAIT_S) as client:
+            await ready(client)
+            ends = time.monotonic() + seconds
+            draws = [random.Random(f"{part} {number}") for number in range(connections)]
+            await asyncio.gather(*(self.connection(client, draw, ends) for draw in draws))
 
-    async def hang_up(self, draw: random.Random) -> None:
+    async def connection(self, client: httpx.AsyncClient, draw: random.Random, ends: float) -> None:
+        """One caller after the other, until it is time."""
+        while time.monotonic() < ends:
+            if draw.random() < self.hang_up_share:
+                await self.hang_up(client, draw)
+            else:
+                await self.wait_for(client, draw)
+
+    async def hang_up(self, client: httpx.AsyncClient, draw: random.Random) -> None:
         """A caller that leaves in the middle, if the answer isn't there by then."""
         try:
             async with asyncio.timeout(draw.uniform(0.0, 2.0)):
-                await self.ask(draw)
+                await self.ask(client, draw)
         except TimeoutError:
             self.counted["hung_up"] += 1
         except httpx.HTTPError as error:
             self.failed(error)
 
-    async def wait_for(self, draw: random.Random) -> None:
+    async def wait_for(self, client: httpx.AsyncClient, draw: random.Random) -> None:
         """A caller that waits: no answer is a failure."""
         try:
             async with asyncio.timeout(MOST_WAIT_S):
-                await self.ask(draw)
+                await self.ask(client, draw)
         except (TimeoutError, httpx.HTTPError) as error:
             self.failed(error)
 
-    async def ask(self, draw: random.Random) -> None:
+    async def ask(self, client: httpx.AsyncClient, draw: random.Random) -> None:
         """One request; an answer is whole, or a refusal that says so."""
         path, body = request(draw)
-        async with self.client.stream("POST", path, json=body) as response:
+        async with client.stream("POST", path, json=body) as response:
             text = (await response.aread()).decode()
         if response.status_code in REFUSED:
             self.counted["refused"] += 1
@@ -144,44 +151,37 @@ def parse() -> argparse.Namespace:
 
 
 async def run(url: str, server: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Load the server, its memory looked at each second, and then see that it is idle again."""
-    limits = httpx.Limits(max_connections=arguments.connections, max_keepalive_connections=arguments.connections)
-    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=MOST_WAIT_S) as client:
-        await ready(client)
-        start = time.monotonic()
-        load = Load(client, arguments.hang_up_share, start + arguments.warm_up + arguments.seconds)
-        watching = asyncio.create_task(watched(server))
-        await asyncio.gather(*(load.connection(number) for number in range(arguments.connections)))
-        left = await still_running(client)
-        watching.cancel()
-        memory = [mb for moment, mb in await watching if moment >= start + arguments.warm_up]
-    before, after = part(memory, 0), part(memory, 2)
+    """Load the server in two halves, its memory looked at each second; after each see what it holds when it is idle."""
+    start = time.monotonic()
+    watching = asyncio.create_task(watched(server))
+    load = Load(arguments.hang_up_share)
+    idle, left = [], 0.0
+    for number, seconds in enumerate((arguments.warm_up + arguments.seconds / 2, arguments.seconds / 2)):
+        await load.run(url, arguments.connections, seconds, number)
+        held, running = await when_idle(url, server)
+        idle.append(held)
+        left += running
+    watching.cancel()
+    memory, told = grown_memory([mb for moment, mb in await watching if moment >= start + arguments.warm_up])
     return {
         "connections": arguments.connections,
         "seconds": arguments.seconds,
         "requests": dict(load.counted),
-        "memory_mb": {"after_warm_up": before, "at_the_end": after},
+        "memory_mb": memory,
+        "idle": {"mid_run": asdict(idle[0]), "at_the_end": asdict(idle[1])},
         "left_running": left,
-        "failures": failures(load, (before, after), left),
+        "failures": [*failures(load, left), *told, *grown(idle[0], idle[1])],
     }
 
 
-def failures(load: Load, memory: tuple[float, float], left: float) -> list[str]:
-    """What must not be, in words."""
+def failures(load: Load, left: float) -> list[str]:
+    """What must not be of requests, in words."""
     found = list(load.problems)
     if not load.counted["answered"]:
         found.append("nothing was answered")
-    if memory[1] > memory[0] * (1 + MOST_GROWTH):
-        found.append(f"memory grew from {memory[0]} to {memory[1]} MB")
     if left:
         found.append(f"{left:.0f} requests still run or wait without a caller")
     return found
-
-
-def part(memory: list[float], third: int) -> float:
-    """The median of one third of what was seen, in MB."""
-    size = max(1, len(memory) // 3)
-    return round(median(memory[third * size : (third + 1) * size] or memory[-1:]), 1)
 
 
 async def ready(client: httpx.AsyncClient) -> None:
@@ -190,16 +190,20 @@ async def ready(client: httpx.AsyncClient) -> None:
         await asyncio.sleep(0.2)
 
 
-async def still_running(client: httpx.AsyncClient) -> float:
-    """Requests that the server still computes or holds, once it had time to end them."""
-    deadline = time.monotonic() + IDLE_WAIT_S
-    while True:
-        lines = (await client.get("/metrics")).text.split("\n")
-        names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
-        count = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(names))
-        if not count or time.monotonic() > deadline:
-            return count
-        await asyncio.sleep(0.2)
+async def when_idle(url: str, server: int) -> tuple[Held, float]:
+    """What the server holds once it has had time to end all requests, and how many it still computes or holds."""
+    running = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+    least: Held | None = None
+    async with httpx.AsyncClient(base_url=url, timeout=MOST_WAIT_S) as client:
+        deadline = time.monotonic() + IDLE_WAIT_S
+        while (left := metric((await client.get("/metrics")).text, *running)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        for _ in range(SETTLING_READINGS):
+            now = held_by(server, (await client.get("/metrics")).text)
+            least = now if least is None else least.least(now)
+            await asyncio.sleep(0.2)
+    assert least is not None
+    return least, left
 
 
 async def watched(server: int) -> list[tuple[float, float]]:
@@ -207,18 +211,10 @@ async def watched(server: int) -> list[tuple[float, float]]:
     seen: list[tuple[float, float]] = []
     try:
         while True:
-            seen.append((time.monotonic(), resident_mb(server)))
+            seen.append((time.monotonic(), memory_mb(server)))
             await asyncio.sleep(1)
     except asyncio.CancelledError:
         return seen
-
-
-def resident_mb(process: int) -> float:
-    """Resident memory of a process and of those it started."""
-    folder = Path(f"/proc/{process}")
-    pages = int((folder / "statm").read_text().split()[1])
-    children = [int(child) for file in folder.glob("task/*/children") for child in file.read_text().split()]
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6 + sum(map(resident_mb, children))
 
 
 if __name__ == "__main__":
