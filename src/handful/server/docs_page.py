@@ -10,6 +10,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from handful.server.openapi_shared import spoken
+
 router = APIRouter(tags=["health"])
 _HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 _STYLE = (
@@ -41,7 +43,7 @@ def page(document: dict[str, Any]) -> Iterator[str]:
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 if tag["name"] in operation["tags"]:
-                    yield from _route(method, path, operation)
+                    yield from _route(method, path, spoken(document, operation))
 
 
 def _route(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:

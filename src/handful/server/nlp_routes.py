@@ -38,7 +38,8 @@ def _body() -> dict[str, Any]:
     """What the documentation says of a body: text generation in full, of each other task an example."""
     described = json_body(TextGenerationRequest)
     content = described["requestBody"]["content"]["application/json"]
-    content["schema"] = {"anyOf": [content["schema"], {"title": "Any task", "type": "object", "required": ["inputs"]}]}
+    any_task = {"title": "Any task", "type": "object", "required": ["inputs"]}
+    content["schema"] = {"title": "ModelRequest", "anyOf": [content["schema"], any_task]}
     content["examples"] = {TEXT_GENERATION: {"value": content.pop("example")}} | {
         task: {"value": example} for task, example in EXAMPLES.items()
     }

@@ -74,7 +74,10 @@ def json_answer(shape: Any, example: Example, status: int = 200) -> dict[int | s
 
 def task_answers() -> dict[int | str, dict[str, Any]]:
     """The same where the answer is that of a task of the Inference API: one of their shapes, an example of each."""
-    schema = {"anyOf": [{"title": task} | _schema_of(shape) for task, shape in TASK_SHAPES.items()]}
+    schema = {
+        "title": "TaskAnswer",
+        "anyOf": [{"title": task} | _schema_of(shape) for task, shape in TASK_SHAPES.items()],
+    }
     examples = {task: {"value": value} for task, value in TASK_ANSWERS.items()}
     content = {"schema": schema, AS_IS: json.dumps({"examples": examples})}
     return {200: {"description": "Done.", "content": {"application/json": content}}}

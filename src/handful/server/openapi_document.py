@@ -9,6 +9,7 @@ from handful.protocol.sse import CONTENT_TYPE
 from handful.server.auth_scopes import is_open
 from handful.server.openapi import AS_IS
 from handful.server.openapi_parameters import examples_of, headers_of
+from handful.server.openapi_shared import share
 
 SCHEME = "token"
 _SCHEME = {
@@ -71,6 +72,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         components.get("schemas", {}).pop(name, None)
     components["securitySchemes"] = {SCHEME: _SCHEME}
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items()]
+    share(document)
     return document
 
 

@@ -22,6 +22,23 @@ from tests.unit.server.serving import FakeModel, client_of, state_with
 from tests.unit.server.with_access import bearer, opened
 
 DESCRIBED = create_app(state_with(FakeModel())).openapi()
+
+
+def spelt_out(part: Any, document: dict[str, Any]) -> Any:
+    """A part of a document with what it refers to in its place."""
+    if isinstance(part, list):
+        return [spelt_out(each, document) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        found: Any = document
+        for key in part["$ref"].removeprefix("#/").split("/"):
+            found = found[key]
+        return spelt_out(found, document)
+    return {key: spelt_out(value, document) for key, value in part.items()}
+
+
+SPELT_OUT: dict[str, Any] = spelt_out(DESCRIBED, DESCRIBED)
 OPERATIONS = [(path, method) for path, methods in DESCRIBED["paths"].items() for method in methods]
 NAMES = {"name": "fake", "org": "org", "task": "text-generation", "framework": "transformers"}
 NAMES_BELOW = {
@@ -44,7 +61,7 @@ def known_path(path: str) -> str:
 
 def body_schema(path: str, method: str) -> dict[str, Any] | None:
     """The schema of a route's JSON body."""
-    content = DESCRIBED["paths"][path][method].get("requestBody", {}).get("content", {}).get("application/json", {})
+    content = SPELT_OUT["paths"][path][method].get("requestBody", {}).get("content", {}).get("application/json", {})
     schema: dict[str, Any] | None = content.get("schema")
     return schema
 

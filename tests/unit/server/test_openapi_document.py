@@ -1,14 +1,17 @@
 """What /openapi.json says of every route: what it is for, who is let in, how it fails, and bodies that show its use."""
 
+import json
+import re
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
 from handful.server.app import create_app
+from tests.unit.server.routes import DESCRIBED, SPELT_OUT
 from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
-DOCUMENT = create_app(state_with(FakeModel())).openapi()
+DOCUMENT = SPELT_OUT
 OPERATIONS = {
     f"{method} {path}": operation
     for path, methods in DOCUMENT["paths"].items()
@@ -120,6 +123,25 @@ def test_an_answer_of_another_shape_is_told_from_it(name: str) -> None:
     validator = jsonschema_rs.validator_for(DONE[name]["schema"])
     for other in (None, "text", {"surprise": 1}, [{"surprise": 1}]):
         assert not validator.is_valid(other), other
+
+
+def test_what_is_said_often_is_said_once() -> None:
+    """Clients are made from this document, and agents read it: written out it has more than three times the size."""
+    said, written_out = (len(json.dumps(each)) for each in (DESCRIBED, SPELT_OUT))
+    assert 3 * said < written_out
+    texts = [json.dumps(each, sort_keys=True) for each in DESCRIBED["components"]["schemas"].values()]
+    assert len(set(texts)) == len(texts)
+
+
+def test_what_is_referred_to_is_there_and_nothing_else() -> None:
+    referred = set(re.findall(r'"#/components/(\w+/[\w.-]+)"', json.dumps(DESCRIBED)))
+    kinds = DESCRIBED["components"].keys() - {"securitySchemes"}
+    there = {f"{kind}/{name}" for kind in kinds for name in DESCRIBED["components"][kind]}
+    assert referred == there
+
+
+def test_every_app_says_the_same() -> None:
+    assert create_app(state_with(FakeModel())).openapi() == DESCRIBED
 
 
 def test_an_answer_that_can_be_streamed_is_described_as_one() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from handful.server.app import create_app
 from handful.server.surface import TGI_PATHS, Failure, shaped, surface_of
+from tests.unit.server.routes import SPELT_OUT
 from tests.unit.server.serving import FakeModel, state_with
 
 
@@ -47,7 +48,7 @@ def test_every_route_says_how_it_may_fail() -> None:
 
 
 def test_the_examples_of_failures_have_the_surfaces_shape() -> None:
-    document = create_app(state_with(FakeModel())).openapi()["paths"]
+    document = SPELT_OUT["paths"]
 
     def shown(path: str, status: str) -> Any:
         content = document[path]["post"]["responses"][status]["content"]["application/json"]
