@@ -1,6 +1,7 @@
 """What a server needs to take models while it runs: how to load one, where uploads lie, and how large they may be."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.served_model import ServedModel
 from handful.store.models import StoredModel
 from handful.types import Device, Precision
+
+_SEND_AGAIN = (
+    "Check its name. If it is private: this server has no Hub token for it; one is kept in memory only, where it was "
+    "sent. Delete the model and register it again with `hub_token`."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,11 @@ def _fetched(model: StoredModel, hub_token: str | None, cache: Path) -> Path:
     from handful.model.hub import HubAccess, fetch
 
     access = HubAccess(hub_token or False, cache)
-    if hub_token is None:
-        try:
-            return fetch(model.location, model.revision, local_only=True, access=access)[0]
-        except NotFoundError:
-            pass
-    return fetch(model.location, model.revision, local_only=False, access=access)[0]
+    if hub_token is not None:
+        return fetch(model.location, model.revision, local_only=False, access=access)[0]
+    with suppress(NotFoundError):
+        return fetch(model.location, model.revision, local_only=True, access=access)[0]
+    try:
+        return fetch(model.location, model.revision, local_only=False, access=access)[0]
+    except NotFoundError as error:
+        raise NotFoundError(error.message, fix=_SEND_AGAIN) from None

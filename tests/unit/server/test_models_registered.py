@@ -142,7 +142,25 @@ def test_who_sends_no_token_of_the_hub_gets_neither_the_servers_nor_anothers_fil
             refused = await site.ask(site.bob, "bob/stolen")
             assert refused.status_code == 400
             assert "Model bob/stolen can't be loaded" in refused.json()["message"]
+            assert "register it again with `hub_token`" in refused.json()["message"]
             assert hub.tokens == {""}
+
+    run(check())
+
+
+def test_what_one_server_fetched_with_its_owners_token_another_reads_where_they_share_a_folder(
+    database: Database, tmp_path: Path, hub: FakeHub
+) -> None:
+    async def check() -> None:
+        hub.add("ada/secret", checkpoint("gpt2"))
+        async with site_of(database, tmp_path) as one:
+            await one.register(one.ada, name="mine", hub_id="ada/secret", hub_token=HUB_TOKEN)
+            assert (await one.ask(one.ada)).status_code == 200
+        hub.gated.add("ada/secret")
+        async with site_of(database, tmp_path) as sharing, site_of(database, tmp_path / "apart") as apart:
+            assert (await sharing.ask(sharing.ada)).status_code == 200
+            refused = await apart.ask(apart.ada)
+            assert (refused.status_code, "has no Hub token for it" in refused.text) == (400, True)
 
     run(check())
 
