@@ -99,13 +99,21 @@ def test_embeddings_have_length_one_in_both_encodings(server: Server, client: op
     made = client.embeddings.create(model="default", input=["a joy", "a bore"])  # the client asks for base64
     vectors = [np.array(each.embedding) for each in made.data]
     assert [np.linalg.norm(vector) for vector in vectors] == pytest.approx([1, 1], abs=1e-5)
-    bare = httpx.post(f"{server.url}/v1/embeddings", json={"input": "a joy", "encoding_format": "base64"}).json()
+    bare = httpx.post(
+        f"{server.url}/v1/embeddings", json={"model": "default", "input": "a joy", "encoding_format": "base64"}
+    ).json()
     decoded = np.frombuffer(base64.b64decode(bare["data"][0]["embedding"]), "<f4")
     assert np.abs(decoded - vectors[0]).max() < 1e-4
 
 
+def test_where_no_model_is_named_the_embedded_encoder_makes_the_vectors(server: Server) -> None:
+    headers = {"x-wait-for-model": "1"}
+    made = httpx.post(f"{server.url}/v1/embeddings", json={"input": "a joy"}, headers=headers, timeout=120).json()
+    assert (made["model"], len(made["data"][0]["embedding"])) == ("default-embeddings", 384)
+
+
 def test_models_are_listed_and_shown(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["default"]
+    assert [model.id for model in client.models.list()] == ["default", "default-embeddings"]
     assert client.models.retrieve("default").id == "default"
 
 
@@ -133,7 +141,7 @@ def test_what_is_wrong_raises_the_clients_own_error(
 def test_below_a_models_path_the_same_is_served(server: Server) -> None:
     client = openai.OpenAI(base_url=f"{server.model_url}/v1", api_key="unused", max_retries=0)
     assert client.completions.create(model="default", prompt="a", max_tokens=1).model == "default"
-    assert [model.id for model in client.models.list()] == ["default"]
+    assert [model.id for model in client.models.list()] == ["default", "default-embeddings"]
 
 
 @pytest.mark.parametrize("path", ["/v1", "/models/default", "/models/default/v1"])

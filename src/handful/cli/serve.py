@@ -99,6 +99,17 @@ def _precisions(given: list[str]) -> "Precisions":
         raise typer.BadParameter(error.problem, param_hint="--precision") from None
 
 
+def _models(named: list[str], precisions: "Precisions") -> tuple[list[str], "Precisions"]:
+    """What is served: what was named; else the settings' model and the encoder, which is loaded when it is asked."""
+    from handful.config import settings
+    from handful.model.source import EMBEDDINGS_NAMES
+
+    encoder = EMBEDDINGS_NAMES[0]
+    if named or settings().model in EMBEDDINGS_NAMES:
+        return named or [settings().model], precisions
+    return [settings().model, encoder], precisions.but_not_int8(encoder, settings().precision)
+
+
 def _allowed(host: str, names: list[str]) -> frozenset[str] | None:
     """Host names to answer to: on a loopback address only its own, else any unless some are named."""
     from handful.server.host_guard import LOOPBACK_NAMES, host_name, is_loopback
@@ -119,7 +130,7 @@ def _state(asked: ServeOptions) -> "ServerState":
     from handful.server.state import ServerState
 
     allowed, device = _allowed(asked.host, asked.allow_host or []), asked.device
-    precisions = _precisions(asked.precision or [])
+    models, precisions = _models(asked.model or [], _precisions(asked.precision or []))
 
     def load_model(name: str, model: str) -> ServedModel:
         # In the loading thread: it imports torch, which takes seconds.
@@ -133,7 +144,7 @@ def _state(asked: ServeOptions) -> "ServerState":
 
     tasks = [task_of(str(file), load_encoder) for file in asked.task or []]
     kv_bytes = settings().kv_memory_mb * 2**20
-    served_models, served_tasks = registries(asked.model or [settings().model], tasks, load_model, purpose_of, kv_bytes)
+    served_models, served_tasks = registries(models, tasks, load_model, purpose_of, kv_bytes)
     check_precisions(precisions, served_models, settings().precision)
     limits, folder = Limits.from_settings(settings()), settings().cache_folder
     host = ModelHost(

@@ -29,7 +29,7 @@ class EmbeddingRequest(BaseModel):
     model_config = ConfigDict(**STRICT, json_schema_extra={"examples": [_EXAMPLE]})
 
     input: Prompts = Field(description="A text or several, or the token ids of one or several.")
-    model: str | None = Field(default=None, description="A served model, or the URL of one. Unset: the first served.")
+    model: str | None = Field(default=None, description="A served model, or the URL of one. Unset: the first encoder.")
     encoding_format: Literal["float", "base64"] = Field(default="float", description="Numbers, or float32 in base64.")
     dimensions: int | None = Field(default=None, description="Must be the model's own where it is given.")
     user: Any = Field(default=None, description="Refused: callers are told apart by their API tokens.")

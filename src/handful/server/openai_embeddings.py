@@ -48,7 +48,7 @@ async def _embed(request: Request, route_model: str | None) -> Response:
     wire = EmbeddingRequest.from_body(await read_body(request, state.limits))
     prompts = wire.prompts
     state.limits.check_texts([len(prompt) for prompt in prompts])
-    asked = await begin(request, state, wire.model, route_model)
+    asked = await begin(request, state, wire.model, route_model, for_vectors=True)
     if asked.backend.info.hidden_size:  # 0 where it shows in the vectors only
         wire.check_dimensions(asked.backend.info.hidden_size)
     started = time.perf_counter()

@@ -2,7 +2,7 @@
 
 `model` in a body may be a served name; a URL, as huggingface.js sends it (the model in its path, or the first where
 there is none); or left out, null, "dummy" or "tgi", which stand for no choice in clients that must send something
-(huggingface_hub, TGI's examples): then it is the route's model, or the first.
+(huggingface_hub, TGI's examples): then it is the route's model, or the first; for vectors, the first encoder.
 """
 
 from typing import Any
@@ -20,13 +20,16 @@ from handful.server.state import ServerState, state_of
 
 router = APIRouter(tags=["openai"])
 PLACEHOLDERS = frozenset({"dummy", "tgi"})
+_VECTOR_TASKS = frozenset({"sentence-similarity", "feature-extraction"})
 _EXAMPLE = {"id": "default", "object": "model", "created": 0, "owned_by": "handful", "max_model_len": 8192}
 _ONE = json_answer(ModelCard, _EXAMPLE)
 _LIST = json_answer(ModelCards, {"object": "list", "data": [_EXAMPLE]})
 
 
-def named_model(models: ModelRegistry, named: str | None, route_model: str | None = None) -> str:
-    """The served name that a request means.
+def named_model(
+    models: ModelRegistry, named: str | None, route_model: str | None = None, *, for_vectors: bool = False
+) -> str:
+    """The served name that a request means. Where it makes no choice and is `for_vectors`, an encoder is meant first.
 
     Raises NotFoundError for a model that isn't served, InvalidParameterError for one that isn't the route's.
     """
@@ -34,11 +37,15 @@ def named_model(models: ModelRegistry, named: str | None, route_model: str | Non
         models.entry(route_model)
     name = named if named in models.names else _name_in_url(named or "", models)
     if name is None and (named is None or named in PLACEHOLDERS):
-        name = route_model or models.names[0]
+        name = route_model or (_first_encoder(models) if for_vectors else None) or models.names[0]
     name = models.entry(name or named or "").source.name
     if route_model not in (None, name):
         raise InvalidParameterError("model", f"is not the model of this route, {route_model}.", fix="Leave it out.")
     return name
+
+
+def _first_encoder(models: ModelRegistry) -> str | None:
+    return next((name for name in models.names if models.entry(name).task in _VECTOR_TASKS), None)
 
 
 def _name_in_url(named: str, models: ModelRegistry) -> str | None:

@@ -47,9 +47,11 @@ class Asked:
         return Heading(f"{prefix}-{uuid.uuid4().hex}", int(time.time()), self.model)
 
 
-async def begin(request: Request, state: ServerState, named: str | None, route_model: str | None) -> Asked:
+async def begin(
+    request: Request, state: ServerState, named: str | None, route_model: str | None, *, for_vectors: bool = False
+) -> Asked:
     """Find the model that a request means, waiting for it and loading it as the request's headers say."""
-    model = named_model(state.models, named, route_model)
+    model = named_model(state.models, named, route_model, for_vectors=for_vectors)
     watch = state.watch(request)
     return Asked(model, await model_of(request, model, watch), watch)
 

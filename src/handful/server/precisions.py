@@ -35,6 +35,13 @@ class Precisions:
         """What a model is to be loaded in."""
         return self.by_name.get(name, self.of_all)
 
+    def but_not_int8(self, name: str, default: Precision) -> "Precisions":
+        """These, where a model that nobody named is left out of an int8 that it can't run in. `default` is the
+        settings'."""
+        if name in self.by_name or (self.of_all or default) != "int8":
+            return self
+        return Precisions(self.of_all, {**self.by_name, name: "float32"})
+
     def check_names(self, names: Iterable[str]) -> None:
         """Refuse one for a model that there isn't (InvalidParameterError)."""
         served = list(names)

@@ -104,3 +104,21 @@ def test_so_is_that_of_the_settings() -> None:
     with pytest.raises(InvalidParameterError, match="encoder runs through Transformers"):
         precisions_for(default="int8")
     precisions_for("encoder=auto", default="int8")
+
+
+@pytest.mark.parametrize(
+    ("given", "default", "loaded_in"),
+    [
+        ([], "auto", None),
+        (["bfloat16"], "auto", "bfloat16"),
+        (["int8"], "auto", "float32"),
+        ([], "int8", "float32"),
+        (["int8", "encoder=bfloat16"], "auto", "bfloat16"),
+    ],
+)
+def test_a_model_that_nobody_named_stands_against_no_precision(
+    given: list[str], default: Precision, loaded_in: Precision | None
+) -> None:
+    read = Precisions.read(given).but_not_int8("encoder", default)
+    assert read.of("encoder") == loaded_in
+    assert read.of("default") == Precisions.read(given).of("default")
