@@ -141,7 +141,7 @@ def test_what_is_wrong_raises_the_clients_own_error(
 def test_below_a_models_path_the_same_is_served(server: Server) -> None:
     client = openai.OpenAI(base_url=f"{server.model_url}/v1", api_key="unused", max_retries=0)
     assert client.completions.create(model="default", prompt="a", max_tokens=1).model == "default"
-    assert [model.id for model in client.models.list()] == ["default", "default-embeddings"]
+    assert [model.id for model in client.models.list()] == ["default"]
 
 
 @pytest.mark.parametrize("path", ["/v1", "/models/default", "/models/default/v1"])
