@@ -18,7 +18,7 @@ from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
 from handful.server.model_entry import ModelSource
 from handful.server.model_examiner import ModelExaminer, told_to_owner
-from handful.server.model_host import ModelHost
+from handful.server.model_host import ModelHost, fix_of
 from handful.server.model_uploads import Uploads
 from handful.server.ownership import check_may_change, current_account, visible
 from handful.server.registry import ModelRegistry
@@ -181,8 +181,9 @@ def _loaded(host: ModelHost, model: StoredModel, hub_token: str | None) -> Serve
     try:
         return host.load(model, hub_token)
     except UserError as error:
-        problem = told_to_owner(error, Path(model.location))
-        raise InvalidInputError(f"Model {model.name} can't be loaded: {problem}", fix=error.fix) from None
+        problem = told_to_owner(error, None if model.kind == "hub" else Path(model.location))
+        fix = fix_of(model, hub_token, error)
+        raise InvalidInputError(f"Model {model.name} can't be loaded: {problem}", fix=fix) from None
 
 
 def own_name(name: str) -> str:

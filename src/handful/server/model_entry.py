@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -55,6 +56,8 @@ class ModelEntry:
     is_pinned: bool = False
     is_on_demand: bool = False
     downloaded: tuple[int, int] | None = None  # bytes done, bytes in all, while it is downloaded
+    download_began: tuple[float, int] = (0.0, 0)  # when, and how many bytes were there already
+    noted_at: float = 0.0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -104,6 +107,9 @@ class ModelEntry:
 
     def note_download(self, num_done: int, num_all: int) -> None:
         """How far its download is: for `GET /status`, and now and then for the log."""
+        self.noted_at = time.monotonic()
+        if self.downloaded is None or num_done < self.downloaded[0] or self.downloaded[0] == self.downloaded[1]:
+            self.download_began = self.noted_at, num_done  # the first of a row of downloads, or the next
         part = num_done * _LOGGED_PARTS // max(num_all, 1)
         before = -1 if self.downloaded is None else self.downloaded[0] * _LOGGED_PARTS // max(self.downloaded[1], 1)
         self.downloaded = num_done, num_all
@@ -112,12 +118,23 @@ class ModelEntry:
             _log.info(json.dumps(said))
 
     def remaining_s(self, now: float) -> float:
-        """How long its loading may still take: from its size at first; past that, half of what it took so far."""
+        """How long its loading may still take: while it is downloaded by the rate so far, else from its size at first;
+        past that, half of what it took so far."""
         if self.settled.is_set():
             return 0.0
+        if self.downloaded is not None:
+            return self._remaining_with_download_s(now, *self.downloaded)
         expected = _START_S + self.source.size_bytes / _BYTES_PER_S
         elapsed = 0.0 if self.started_at is None else now - self.started_at
         return max(expected - elapsed, elapsed / 2, 1.0)
+
+    def _remaining_with_download_s(self, now: float, num_done: int, num_all: int) -> float:
+        loading_s = _START_S + num_all / _BYTES_PER_S
+        if num_done >= num_all:
+            return max(loading_s - (now - self.noted_at), (now - self.noted_at) / 2, 1.0)
+        began_at, num_before = self.download_began
+        seconds_each = (now - began_at) / max(num_done - num_before, 1)
+        return (num_all - num_done) * seconds_each + loading_s
 
     def load(self) -> None:
         """Load it, for as long as that takes; whatever goes wrong becomes its `failure`."""

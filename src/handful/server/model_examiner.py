@@ -48,6 +48,7 @@ class ModelExaminer:
             raise no_weights(path)
 
 
-def told_to_owner(error: HandfulError, folder: Path) -> str:
-    """What is wrong with a model's files, without where they lie on this server's disk."""
-    return _ABOVE.sub("", error.message.replace(f"{folder}/", "").replace(str(folder), "it"))
+def told_to_owner(error: HandfulError, folder: Path | None) -> str:
+    """What is wrong with a model's files, without where they lie on this server's disk (None: in the Hub's cache)."""
+    said = error.message if folder is None else error.message.replace(f"{folder}/", "").replace(str(folder), "it")
+    return _ABOVE.sub("", said)

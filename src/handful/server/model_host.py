@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from handful.errors import InvalidInputError
+from handful.errors import InvalidInputError, UserError
 from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.served_model import ServedModel
 from handful.store.models import StoredModel
@@ -15,6 +15,7 @@ _SEND_AGAIN = (
     "Check its name. If it is private: this server has no Hub token for it; one is kept in memory only, where it was "
     "sent. Delete the model and register it again with `hub_token`."
 )
+_SEND_ANOTHER = "Register it again, with a `hub_token` that may read it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,11 @@ def _fetched(model: StoredModel, hub_token: str | None, cache: Path) -> Path:
         return fetch(model.location, model.revision, local_only=False, access=access)[0]
     with suppress(NotFoundError):
         return fetch(model.location, model.revision, local_only=True, access=access)[0]
-    try:
-        return fetch(model.location, model.revision, local_only=False, access=access)[0]
-    except NotFoundError as error:
-        raise NotFoundError(error.message, fix=_SEND_AGAIN) from None
+    return fetch(model.location, model.revision, local_only=False, access=access)[0]
+
+
+def fix_of(model: StoredModel, hub_token: str | None, error: UserError) -> str:
+    """What the owner of a model that can't be loaded may do: where the Hub refuses it, that is about its token."""
+    if model.kind != "hub":
+        return error.fix
+    return _SEND_AGAIN if hub_token is None else _SEND_ANOTHER

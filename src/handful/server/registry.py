@@ -116,6 +116,9 @@ class ModelRegistry:
         except TimeoutError:
             raise NotReadyError(f"Model {name} is currently loading", estimated_time_s=self.estimate_s(name)) from None
         if entry.backend is None:
+            if isinstance(entry.failure, NotReadyError) and entry.loads_when_asked:
+                again_s = max(entry.retry_at - time.monotonic(), 1.0)
+                raise NotReadyError(f"Model {name} could not be fetched; it is tried again", estimated_time_s=again_s)
             if entry.source.is_registered and isinstance(entry.failure, InvalidInputError):
                 raise InvalidInputError(entry.failure.message, fix=entry.failure.fix)
             raise EngineError(f"Model {name} could not be loaded.", fix="The server's log says why.")

@@ -141,8 +141,8 @@ def test_who_sends_no_token_of_the_hub_gets_neither_the_servers_nor_anothers_fil
             await site.register(site.bob, name="stolen", hub_id="ada/secret")
             refused = await site.ask(site.bob, "bob/stolen")
             assert refused.status_code == 400
-            assert "Model bob/stolen can't be loaded" in refused.json()["message"]
-            assert "register it again with `hub_token`" in refused.json()["message"]
+            assert "Model bob/stolen can't be loaded: ada/secret is open only" in refused.json()["message"]
+            assert "`hub_token`" in refused.json()["message"]
             assert hub.tokens == {""}
 
     run(check())
@@ -161,6 +161,22 @@ def test_what_one_server_fetched_with_its_owners_token_another_reads_where_they_
             assert (await sharing.ask(sharing.ada)).status_code == 200
             refused = await apart.ask(apart.ada)
             assert (refused.status_code, "has no Hub token for it" in refused.text) == (400, True)
+
+    run(check())
+
+
+def test_a_hub_that_fails_is_tried_again_and_is_nobodys_fault(database: Database, tmp_path: Path, hub: FakeHub) -> None:
+    async def check() -> None:
+        hub.add("ada/secret", checkpoint("gpt2"))
+        async with site_of(database, tmp_path) as site:
+            await site.register(site.ada, name="mine", hub_id="ada/secret", hub_token=HUB_TOKEN)
+            hub.status = 500
+            later = await site.ask(site.ada)
+            assert later.status_code == 503
+            assert 0 < later.json()["estimated_time"] <= 5
+            hub.status = 0
+            await asyncio.sleep(later.json()["estimated_time"])
+            assert (await site.ask(site.ada)).status_code == 200
 
     run(check())
 

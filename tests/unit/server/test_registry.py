@@ -1,5 +1,7 @@
 """Names, loading, and honest estimates."""
 
+import time
+
 import pytest
 
 from handful.errors import EngineError, InvalidInputError, NotFoundError
@@ -51,6 +53,20 @@ def test_an_estimate_that_was_wrong_grows_instead_of_standing_still() -> None:
     entry.started_at = 0
     assert entry.remaining_s(now=100) == 50
     assert entry.remaining_s(now=200) == 100
+
+
+def test_while_it_is_downloaded_the_time_left_goes_by_the_rate_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    entry = ModelEntry(ModelSource("m", FakeModel().load), started_at=0.0)
+    left = []
+    for now, num_done in ((0.0, 0), (10.0, 100), (20.0, 300), (30.0, 450), (40.0, 600)):
+        entry.note_download(num_done * 1_000_000, 600_000_000)
+        left.append(entry.remaining_s(now))
+    loading_s = 5 + 600e6 / 150e6
+    assert left[1:] == pytest.approx([50 + loading_s, 20 + loading_s, 10 + loading_s, loading_s])
+    assert entry.remaining_s(44.0) == pytest.approx(loading_s - 4)
+    assert entry.remaining_s(440.0) == pytest.approx(200)
 
 
 def test_a_model_that_has_loaded_needs_no_more_time() -> None:
