@@ -23,6 +23,13 @@ def told_to(sink: Sink) -> Iterator[None]:
         _thread.sink = None
 
 
+def tell(num_done: int, num_all: int) -> None:
+    """Tell on how far a download of this thread is."""
+    sink: Sink | None = getattr(_thread, "sink", None)
+    if sink is not None:
+        sink(num_done, num_all)
+
+
 def bar_class() -> type[Any] | None:
     """The class of bars for `snapshot_download`; None, its own, where nobody wants to know."""
     sink: Sink | None = getattr(_thread, "sink", None)

