@@ -23,7 +23,7 @@ from handful.nlp_types import NlpTask
 from handful.protocol.fields import MAX_TEXTS, as_tuple, null_is_unset
 from handful.protocol.payload import parse_request
 from handful.protocol.problems import validate
-from handful.protocol.text_generation import TextGenerationOptions
+from handful.protocol.text_generation import GenerationOptions, TextGenerationOptions
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 Item = TypeVar("Item", bound=BaseModel)
@@ -100,7 +100,7 @@ class RequestOptions(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    options: Annotated[TextGenerationOptions, BeforeValidator(null_is_unset)] = TextGenerationOptions()
+    options: Annotated[GenerationOptions, BeforeValidator(null_is_unset)] = GenerationOptions()
 
     @classmethod
     def from_body(cls, body: bytes) -> Self:

@@ -8,7 +8,8 @@ Choices that the public documentation leaves open, made once, here:
   typical_p is given. Without a temperature it then is 1.0. `do_sample: false` is the client's explicit wish for greedy
   decoding, even beside sampling parameters (LangChain sends both), and so is `temperature: 0`.
 * `max_new_tokens` defaults to 100; a text that was cut there says `finish_reason: "length"`.
-* End sequences may come as `stop`, `stop_sequences` or `end_sequence` (the 2021 name); all that are given count.
+* End sequences may come as `stop`, `stop_sequences` or `end_sequence` (the 2021 name), among the parameters or, as some
+  sent them, among the options; all that are given count.
 * null means unset. An unknown key, or a known one that can't be honoured, is refused by its name.
 """
 
@@ -73,11 +74,6 @@ class TextGenerationParameters(BaseModel):
     max_length: Any = Field(default=None, description="Refused: use max_new_tokens.")
 
     @property
-    def stops(self) -> tuple[str, ...]:
-        """All end sequences, under whichever name they came, each once."""
-        return tuple(dict.fromkeys(text for name in _STOPS for text in as_tuple(getattr(self, name))))
-
-    @property
     def samples(self) -> bool:
         """Whether tokens are drawn; see the module's first choice."""
         if self.do_sample is not None:
@@ -101,6 +97,14 @@ class TextGenerationOptions(BaseModel):
         return self.use_cache if "use_cache" in self.model_fields_set else None
 
 
+class GenerationOptions(TextGenerationOptions):
+    """The same, and end sequences, which are read here as well."""
+
+    stop: Texts | None = Field(default=None, description="End sequences, as among the parameters.")
+    stop_sequences: Texts | None = Field(default=None, description="Another name of `stop`.")
+    end_sequence: Texts | None = Field(default=None, description="Another name of `stop`, that of 2021.")
+
+
 class TextGenerationRequest(BaseModel):
     """`POST /models/{model}`."""
 
@@ -110,9 +114,7 @@ class TextGenerationRequest(BaseModel):
     parameters: Annotated[TextGenerationParameters, BeforeValidator(null_is_unset)] = Field(
         default_factory=TextGenerationParameters
     )
-    options: Annotated[TextGenerationOptions, BeforeValidator(null_is_unset)] = Field(
-        default_factory=TextGenerationOptions
-    )
+    options: Annotated[GenerationOptions, BeforeValidator(null_is_unset)] = Field(default_factory=GenerationOptions)
     stream: bool = Field(default=False, description="Answer with server-sent events, one a token.")
     model: str | None = Field(default=None, description="Must be the model of the route where it is given.")
 
@@ -131,6 +133,12 @@ class TextGenerationRequest(BaseModel):
         """The inputs, always as a tuple."""
         return as_tuple(self.inputs)
 
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """All end sequences, under whichever name and wherever they came, each once."""
+        places = (self.parameters, self.options)
+        return tuple(dict.fromkeys(t for each in places for name in _STOPS for t in as_tuple(getattr(each, name))))
+
     def check_streamable(self) -> None:
         """Refuse what a stream can't carry: several texts, or the prompt's tokens."""
         if len(self.prompts) > 1 or not isinstance(self.inputs, str):
@@ -145,9 +153,9 @@ class TextGenerationRequest(BaseModel):
         """What is asked of the model. Raises InvalidParameterError under the name that the client used."""
         _refuse_unsupported(self.parameters)
         try:
-            return _translate(self.parameters, tokens_wanted=self.stream or self.parameters.details)
+            return _translate(self.parameters, self.stops, tokens_wanted=self.stream or self.parameters.details)
         except InvalidParameterError as error:
-            name = _wire_name(error.parameter, self.parameters)
+            name = _wire_name(error.parameter, self)
             raise InvalidParameterError(name, error.problem, fix=error.fix) from None
 
 
@@ -162,7 +170,7 @@ def _refuse_unsupported(parameters: TextGenerationParameters) -> None:
             raise InvalidParameterError(name, "is part of the details.", fix="Set `details` to true as well.")
 
 
-def _translate(wire: TextGenerationParameters, *, tokens_wanted: bool) -> GenerationParameters:
+def _translate(wire: TextGenerationParameters, stops: tuple[str, ...], *, tokens_wanted: bool) -> GenerationParameters:
     # The temperature is checked even where greedy decoding will not use it: a wrong value is told, not ignored.
     check_number("temperature", wire.temperature, 0.0, MAX_TEMPERATURE)
     sampled = 1.0 if wire.temperature is None else wire.temperature
@@ -180,14 +188,15 @@ def _translate(wire: TextGenerationParameters, *, tokens_wanted: bool) -> Genera
         n=wire.num_return_sequences,
         best_of=wire.best_of,
         max_time=wire.max_time,
-        stop=wire.stops,
+        stop=stops,
         logprobs=(wire.top_n_tokens or 0) if tokens_wanted else None,
         echo=wire.decoder_input_details,
     )
 
 
-def _wire_name(name: str, parameters: TextGenerationParameters) -> str:
+def _wire_name(name: str, asked: TextGenerationRequest) -> str:
     """The name under which the client gave a parameter of `GenerationParameters`."""
     if name == "stop":
-        return next(key for key in _STOPS if getattr(parameters, key) is not None)
+        places = (asked.parameters, asked.options)
+        return next(key for each in places for key in _STOPS if getattr(each, key) is not None)
     return _WIRE_NAMES.get(name, name)

@@ -53,6 +53,13 @@ def test_a_wrong_temperature_is_told_even_where_decoding_is_greedy() -> None:
         asked({"do_sample": False, "temperature": 101})
 
 
+def test_end_sequences_among_the_options_count_too() -> None:
+    parameters = asked({"stop": "a"}, options={"end_sequence": "###", "stop": ["a", "b"], "use_cache": False})
+    assert parameters.stop == ("a", "b", "###")
+    with pytest.raises(InvalidParameterError, match="`end_sequence`"):
+        asked({}, options={"end_sequence": ""})
+
+
 def test_end_sequences_under_all_their_names_count_once_each() -> None:
     parameters = asked({"stop": ["a", "b"], "stop_sequences": "b", "end_sequence": "c"})
     assert parameters.stop == ("a", "b", "c")

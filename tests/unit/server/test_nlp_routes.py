@@ -324,3 +324,9 @@ def test_a_task_whose_model_is_not_to_be_loaded_does_not_load_it(database: Datab
             assert state.models.states()["nlp"] == "unloaded"
 
     run(check())
+
+
+def test_end_sequences_among_the_options_are_for_text_alone() -> None:
+    refused = ask_nlp(FakeNlp(), "/models/nlp", TEXT | {"options": {"end_sequence": "###"}})
+    assert refused.status_code == 400
+    assert "`options.end_sequence`" in refused.json()["message"]

@@ -203,6 +203,7 @@ def test_every_part_of_a_request_counts() -> None:
     changed = [
         GREEDY | {"parameters": {"max_new_tokens": 3, "seed": 1} | {key: value}} for key, value in parameters.items()
     ]
+    changed.append(GREEDY | {"options": {"end_sequence": "w3"}})
     other = [GREEDY | {"inputs": "one  two"}, GREEDY | {"_": {"path": "/models/org/fake"}}]
     assert computed(GREEDY, *changed, *other) == [True] * (1 + len(changed) + len(other))
 
