@@ -22,6 +22,8 @@ from handful.types import GenerationParameters, Prompt
 
 MAX_SCORES = 65_536
 """Pairs of a prompt and a continuation that one request may ask for."""
+MAX_LAYERS = 10_000
+"""More than any model has; which of them a model has, it says itself."""
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -170,7 +172,9 @@ class EmbedRequest(_PromptsRequest):
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="Numbers, or float32 (little-endian) in base64."
     )
-    layer: int | None = Field(default=None, description="Behind which layer, from 1; left out, behind the last norm.")
+    layer: int | None = Field(
+        default=None, ge=1, le=MAX_LAYERS, description="Behind which layer, from 1; left out, behind the last norm."
+    )
 
 
 class CountRequest(_TextsRequest):
