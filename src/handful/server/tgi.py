@@ -37,7 +37,14 @@ _BODY_OF_ONE = json_body(TextGenerationRequest, but="stream")  # which is the af
 _TEXTS = json_answer(TASK_SHAPES[TEXT_GENERATION], TASK_ANSWERS[TEXT_GENERATION])
 _TEXT = json_answer(GeneratedText, TASK_ANSWERS[TEXT_GENERATION][0])
 _INFO = json_answer(InfoAnswer, INFO)
-_HEALTH = json_answer(ModelHealth, {"status": "ready"})
+_NOT_READY = json_answer(ModelHealth, {"status": "not ready"}, 503)[503] | {"description": "It doesn't, or not yet."}
+_HEALTH = json_answer(ModelHealth, {"status": "ready"}) | {503: _NOT_READY}
+
+
+@router.get("/", responses=_HEALTH, summary="Whether the first model answers")
+async def root(request: Request) -> Response:
+    """As TGI's root: 200 when the model that is served first is ready, else 503."""
+    return _health(request, state_of(request).models.names[0])
 
 
 @router.post("/", openapi_extra=_BODY, responses=_TEXTS, summary="Continue texts")

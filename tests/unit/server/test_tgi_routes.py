@@ -118,7 +118,7 @@ def test_info_says_what_is_served(path: str, name: str) -> None:
     assert (info["model_id"], info["model_sha"], info["max_total_tokens"]) == (name, "abc123", 10_000)
 
 
-@pytest.mark.parametrize("path", ["/models/fake/health", "/models/org/fake/health"])
+@pytest.mark.parametrize("path", ["/", "/models/fake/health", "/models/org/fake/health"])
 def test_a_models_health_is_its_own(path: str) -> None:
     assert get(path).status_code == 200
     dead = FakeModel()
