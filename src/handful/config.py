@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from handful.types import Device, Precision
+from handful.types import Device, Instructions, Precision
 
 
 class Settings(BaseSettings):
@@ -22,6 +22,10 @@ class Settings(BaseSettings):
     model: str = Field(default="default", description="Model used where a task or command names none.")
     precision: Precision = Field(default="auto", description="float32 is exact; auto takes the fastest that is safe.")
     device: Device = Field(default="auto", description="cpu or cuda; auto takes a GPU when there is one.")
+    instructions: Instructions = Field(
+        default="all",
+        description="The most that handful's own kernels use of the processor: all, avx512, avx-vnni, avx2 or none.",
+    )
     threads: int = Field(default=0, ge=0, description="CPU threads of the engine; 0 takes every core.")
     kv_memory_mb: int = Field(default=2048, ge=16, description="Most memory for keys and values, in MiB a model.")
     max_batched_tokens: int = Field(default=1024, ge=16, description="Tokens computed in one step of the engine.")

@@ -9,6 +9,7 @@ from handful.errors import InvalidParameterError
 FinishReason = Literal["length", "eos_token", "stop_sequence", "max_time"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 Device = Literal["auto", "cpu", "cuda"]
+Instructions = Literal["all", "avx512", "avx-vnni", "avx2", "none"]
 Calibration = Literal["auto", "none", "contextual", "domain"]
 
 Prompt = str | tuple[int, ...]

@@ -9,6 +9,7 @@ from handful.local.transformers_backend import transformers_model
 from handful.model.checkpoint import read_config
 from handful.model.families import is_native
 from handful.model.load import load_model
+from handful.model.ops.native.loading import limit_instructions
 from handful.model.ops.native.openmp import release_workers
 from handful.model.source import ModelFiles, resolve
 from handful.pipelines.tasks import is_causal, task_of, unfit
@@ -31,6 +32,7 @@ def load(
     used = configuration or settings()
     if used.threads:
         torch.set_num_threads(used.threads)
+    limit_instructions(used.instructions)
     files = resolve(name, revision=revision, settings=used)
     chosen = (precision or used.precision, device or used.device)
     try:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from handful.errors import InvalidParameterError
+from handful.model.ops.native.linear import can_multiply
+from handful.model.ops.native.loading import stops_below_avx512
 from handful.types import Device, Precision
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -32,6 +34,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def _cpu_has(feature: str) -> bool:
+    if stops_below_avx512():  # all that is asked for here lies above
+        return False
     probe = getattr(torch.cpu, feature, None)  # private names of torch: absent means unknown, so no
     return bool(probe()) if probe is not None else False
 
@@ -44,27 +48,40 @@ class Numbers:
     int8: bool = False
 
 
-def has_int8_products(device: torch.device) -> bool:
-    """Whether products of bytes run in hardware, exactly: AVX512-VNNI or AMX (without them sums may saturate)."""
+def has_native_int8(device: torch.device) -> bool:
+    """Whether handful's own kernels multiply bytes, exactly: they need AVX2, and gain from AVX-VNNI and all above."""
+    return device.type == "cpu" and can_multiply(torch.int8)
+
+
+def has_exact_int8_in_torch(device: torch.device) -> bool:
+    """Whether torch's products of bytes are exact: without AVX512-VNNI or AMX its sums may saturate."""
     features = ("_is_vnni_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(_cpu_has(feature) for feature in features)
 
 
+def has_int8_products(device: torch.device) -> bool:
+    """Whether products of bytes run here, exactly."""
+    return has_native_int8(device) or has_exact_int8_in_torch(device)
+
+
 def resolve_numbers(precision: Precision, device: torch.device, hidden_size: int) -> Numbers:
-    """What a native model runs in. `auto` is int8 beside bfloat16 where the processor has both and the model is wide.
+    """What a native model runs in. `auto` is int8 where the model is wide, beside bfloat16 where the processor has that
+    and float32 elsewhere; with torch's products of bytes alone, only beside bfloat16.
 
     Raises InvalidParameterError for int8 where the processor can't.
     """
     can_int8 = has_int8_products(device)
     if precision == "auto":
         dtype = resolve_precision("auto", device)
-        return Numbers(dtype, can_int8 and dtype == torch.bfloat16 and hidden_size >= LEAST_INT8_WIDTH)
+        pays = hidden_size >= LEAST_INT8_WIDTH and (dtype == torch.bfloat16 or has_native_int8(device))
+        return Numbers(dtype, can_int8 and pays)
     if precision != "int8":
         return Numbers(resolve_precision(precision, device))
     if not can_int8:
         raise InvalidParameterError(
             "precision",
-            f"is int8, which needs a processor with AVX512-VNNI or AMX; this model runs on {device.type} without them.",
+            "is int8, which needs handful's native kernels and a processor with AVX2, or one with AVX512-VNNI or AMX; "
+            f"this model runs on {device.type} without them.",
             fix="Use auto.",
         )
     return Numbers(resolve_precision("auto", device), int8=True)

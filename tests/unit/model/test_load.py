@@ -80,7 +80,7 @@ def test_a_loaded_model_outlives_its_files(tmp_path: Path) -> None:
     assert torch.equal(naive_logits(loaded.decoder, tokens), before)
 
 
-needs_bytes = pytest.mark.skipif(not has_int8_products(torch.device("cpu")), reason="no AVX512-VNNI and no AMX here")
+needs_bytes = pytest.mark.skipif(not has_int8_products(torch.device("cpu")), reason="no exact products of bytes here")
 
 
 @needs_bytes

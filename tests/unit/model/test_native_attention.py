@@ -21,7 +21,7 @@ TOLERANCE = {torch.float32: 3e-6, torch.bfloat16: 1.6e-2}
 
 
 # Each kernel's name and element type.
-KINDS = {"f32": torch.float32, "bf16": torch.bfloat16, "amx": torch.bfloat16}
+KINDS = {"f32": torch.float32, "f32_avx2": torch.float32, "bf16": torch.bfloat16, "amx": torch.bfloat16}
 
 
 def kernel(kind: str) -> AttentionKernel:
@@ -235,9 +235,10 @@ def test_what_a_row_gets_is_the_same_to_the_bit_alone_among_others_and_on_any_nu
         assert torch.equal(alone.run([shared, replace(read, rows=rows)]), together[some])
 
 
-def test_rows_of_a_wider_tensor_are_taken_as_they_lie() -> None:
+@pytest.mark.parametrize("kind", [kind for kind, dtype in KINDS.items() if dtype == torch.float32])
+def test_rows_of_a_wider_tensor_are_taken_as_they_lie(kind: str) -> None:
     torch.manual_seed(7)
-    step = Step.random((6, 2, 16), 30, 200, "f32")
+    step = Step.random((6, 2, 16), 30, 200, kind)
     reads = shared_and_private(50, [30], 20, step)
     expected = step.run(reads)
     wide = torch.cat(step.qkv, dim=1)
@@ -245,9 +246,10 @@ def test_rows_of_a_wider_tensor_are_taken_as_they_lie() -> None:
     assert torch.equal(step.run(reads), expected)
 
 
-def test_new_keys_and_values_are_stored_in_their_slots_and_nowhere_else() -> None:
+@pytest.mark.parametrize("kind", [kind for kind, dtype in KINDS.items() if dtype == torch.float32])
+def test_new_keys_and_values_are_stored_in_their_slots_and_nowhere_else(kind: str) -> None:
     torch.manual_seed(8)
-    step = Step.random((4, 2, 20), 5, 50, "f32")
+    step = Step.random((4, 2, 20), 5, 50, kind)
     step.new_slots = np.array([7, 3, 40, 8, 9])
     before = [x.clone() for x in step.memory]
     step.run([OneRead(np.arange(5), step.new_slots, causal(5, 5))])
@@ -256,9 +258,10 @@ def test_new_keys_and_values_are_stored_in_their_slots_and_nowhere_else() -> Non
         assert torch.equal(now, then)
 
 
-def test_unscaled_scores_in_the_hundreds_are_no_trouble() -> None:
+@pytest.mark.parametrize("kind", [kind for kind, dtype in KINDS.items() if dtype == torch.float32])
+def test_unscaled_scores_in_the_hundreds_are_no_trouble(kind: str) -> None:
     torch.manual_seed(9)
-    step = Step.random((4, 4, 64), 10, 200, "f32")
+    step = Step.random((4, 4, 64), 10, 200, kind)
     step.scale = 1.0
     step.qkv = (step.qkv[0] * 30, *step.qkv[1:])
     reads = shared_and_private(150, [10], 20, step)

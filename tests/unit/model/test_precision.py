@@ -6,8 +6,16 @@ import torch
 from handful.errors import InvalidParameterError
 from handful.model import precision
 from handful.model.precision import Numbers, dtype_name, resolve_device, resolve_numbers, resolve_precision
+from handful.types import Instructions
+from tests.unit.model.instructions import limited
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _no_native_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a test says of the processor counts."""
+    monkeypatch.setattr(precision, "can_multiply", lambda dtype: False)
 
 
 @pytest.mark.parametrize(("fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
@@ -78,6 +86,22 @@ def test_auto_takes_int8_where_processor_and_shape_make_it_pay(
 ) -> None:
     monkeypatch.setattr(precision, "_cpu_has", lambda feature: feature in features)
     assert resolve_numbers("auto", CPU, hidden_size).int8 is int8
+
+
+@pytest.mark.parametrize(("hidden_size", "int8"), [(576, True), (256, False)])
+def test_auto_is_int8_beside_float32_where_only_the_native_kernels_are_fast(
+    hidden_size: int, int8: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_cpu_has", lambda feature: False)
+    monkeypatch.setattr(precision, "can_multiply", lambda dtype: dtype == torch.int8)
+    assert resolve_numbers("auto", CPU, hidden_size) == Numbers(torch.float32, int8)
+    assert resolve_numbers("int8", CPU, hidden_size) == Numbers(torch.float32, int8=True)
+
+
+@pytest.mark.parametrize("instructions", ["avx-vnni", "avx2"])
+def test_a_limit_below_avx512_is_a_processor_without_fast_bfloat16(instructions: Instructions) -> None:
+    with limited(instructions):
+        assert resolve_numbers("auto", CPU, 576) == Numbers(torch.float32)
 
 
 def test_a_named_precision_is_never_int8_besides() -> None:

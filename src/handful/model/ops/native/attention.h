@@ -8,8 +8,8 @@
 // start of a read, so what a row gets depends on its reads alone and not on the rows beside it (to the bit).
 //
 // Files: attention_kernel.h is the walk over units, reads and tiles; attention_pack.h brings keys and values into the
-// order of the products; attention_tile.h (AVX-512) and attention_tile_amx.h (AMX) are the arithmetic of one tile;
-// attention_{f32,bf16,amx}.cpp put them together for one element type and processor.
+// order of the products; attention_tile.h (AVX-512, AVX2) and attention_tile_amx.h (AMX) are the arithmetic of one tile;
+// attention_{f32,f32_avx2,bf16,amx}.cpp put them together for one element type and processor.
 #pragma once
 
 #include <cstdint>

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.model.ops.native.loading import AMX, AVX512, AVX512_BF16, library
+from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, library
 
 Integers = NDArray[np.int64]
 
@@ -25,7 +25,7 @@ MOST_DIMENSIONS = 512  # of a head
 # The kernels for each element type and the instruction sets they need, the fastest first.
 _KERNELS = {
     torch.bfloat16: {"amx": AMX, "bf16": AVX512_BF16},
-    torch.float32: {"f32": AVX512},
+    torch.float32: {"f32": AVX512, "f32_avx2": AVX2},
 }
 
 

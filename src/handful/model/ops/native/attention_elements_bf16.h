@@ -1,12 +1,8 @@
 // bfloat16 for the attention: two neighbouring elements fill a 32-bit lane, vdpbf16ps multiplies and adds pairs.
 #pragma once
 
-// GCC 12 warns of its own intrinsics, whose "undefined" arguments are never read.
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-
 #include "handful.h"
+#include "lanes_avx512.h"
 #define HANDFUL_TARGET HANDFUL_AVX512_BF16
 
 namespace {
@@ -33,10 +29,10 @@ struct Elements {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
   // 16 * kPerLane probabilities as the lanes that multiply_add takes.
-  HANDFUL_TARGET static inline void store_pair(uint32_t* to, __m512 first, __m512 second) {
+  HANDFUL_TARGET static inline void put_pair(uint32_t* to, __m512 first, __m512 second) {
     _mm512_storeu_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first)));
   }
-  HANDFUL_TARGET static inline void store(Type* to, __m512 x, int count) {
+  HANDFUL_TARGET static inline void put(Type* to, __m512 x, int count) {
     const __m256i narrow = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
     _mm256_mask_storeu_epi16(to, static_cast<__mmask16>(mask(count)), narrow);
   }

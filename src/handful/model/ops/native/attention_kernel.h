@@ -15,7 +15,7 @@ using handful::Call;
 using handful::Plan;
 using handful::Read;
 
-constexpr int64_t kPackedBytes = 384 * 1024;     // packed keys and values at a time: well inside 1 MB of second level
+constexpr int64_t kPackedBytes = kSecondLevel * 3 / 8;  // packed keys and values at a time
 constexpr int64_t kMostStackedRows = 512;        // of a unit: bounds its states (0.2 MB with heads of 64)
 constexpr int64_t kLeastStackedRows = 48;        // below that, packing anew for each unit costs too much
 constexpr int64_t kUnitsPerThread = 8;
@@ -190,10 +190,10 @@ HANDFUL_TARGET inline void write_out(const Unit& unit) {
   for (int64_t row = unit.first_row; row < unit.end_row; ++row)
     for (int64_t head = 0; head < unit.group; ++head) {
       const States state = unit.states.from(shape, (row - unit.first_row) * unit.group + head);
-      const __m512 factor = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(_mm512_loadu_ps(state.sums)));
+      const Floats factor = all(1.0f / sum_of_lanes(load(state.sums)));
       Elements::Type* to = out + (row * unit.call.num_heads + unit.kv_head * unit.group + head) * shape.head_dim;
       for (int done = 0; done < shape.head_dim; done += kLanes)
-        Elements::store(to + done, _mm512_mul_ps(_mm512_loadu_ps(state.out + done), factor), shape.head_dim - done);
+        Elements::put(to + done, load(state.out + done) * factor, shape.head_dim - done);
     }
 }
 
@@ -251,7 +251,7 @@ inline int attend_step(const Plan& plan, const Call& call) {
   int failed = 0;
 #pragma omp parallel num_threads(static_cast<int>(call.num_threads))
   {
-    const TileUnit tile_unit;
+    [[maybe_unused]] const TileUnit tile_unit;
     const bool ready = scratch.reserve(bytes);
     float* floats = reinterpret_cast<float*>(scratch.memory);
     const States states{floats, floats + out_floats, floats + out_floats + sum_floats};

@@ -30,32 +30,6 @@ HANDFUL_TARGET inline void prefetch_rows(const Shape& shape, const Source& from,
       _mm_prefetch(reinterpret_cast<const char*>(from.at(key) + done), _MM_HINT_T0);
 }
 
-// Rows become columns, in 32-bit lanes.
-HANDFUL_TARGET inline void transpose(__m512i* x) {
-  __m512i y[16];
-  for (int i = 0; i < 16; i += 2) {
-    y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-    y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {  // lane group g of x[i + j] now holds column 4 g + j of rows i .. i + 3
-    x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
-    x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
-    x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
-    x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
-  }
-  for (int j = 0; j < 4; ++j) {
-    const __m512i a = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88);
-    const __m512i b = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88);
-    const __m512i d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
-    y[j] = _mm512_shuffle_i32x4(a, c, 0x88);
-    y[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    y[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
-    y[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
-  }
-  for (int i = 0; i < 16; ++i) x[i] = y[i];
-}
-
 // Keys missing from the last 16 are zeros; whole 16s that are missing are left as they are and never read.
 HANDFUL_TARGET inline void pack_keys(const Shape& shape, const Source& from, int num_keys, uint32_t* to) {
   constexpr int kWidth = kLanes * Elements::kPerLane;
@@ -65,12 +39,12 @@ HANDFUL_TARGET inline void pack_keys(const Shape& shape, const Source& from, int
     for (int step = 0; step < shape.q_steps; step += kLanes) {
       const int done = step * Elements::kPerLane;
       const int width = shape.head_dim - done < kWidth ? shape.head_dim - done : kWidth;
-      __m512i x[16];
+      Ints x[16];
       for (int i = 0; i < kLanes; ++i)
-        x[i] = i < count ? Elements::load(from.at(first + i) + done, width) : _mm512_setzero_si512();
+        x[i] = i < count ? Elements::load(from.at(first + i) + done, width) : all_ints(0);
       transpose(x);
       const int steps = shape.q_steps - step < kLanes ? shape.q_steps - step : kLanes;
-      for (int i = 0; i < steps; ++i) _mm512_storeu_si512(to + (step + i) * kTileKeys + first, x[i]);
+      for (int i = 0; i < steps; ++i) store_ints(to + (step + i) * kTileKeys + first, x[i]);
     }
   }
 }
@@ -84,7 +58,7 @@ HANDFUL_TARGET inline void pack_values(const Shape& shape, const Source& from, i
     for (int c = 0; c < shape.num_vectors; ++c) {
       const int done = c * kLanes;
       const int count = shape.head_dim - done < kLanes ? shape.head_dim - done : kLanes;
-      _mm512_storeu_si512(to + done, Elements::zip(first + done, second ? second + done : nullptr, count));
+      store_ints(to + done, Elements::zip(first + done, second ? second + done : nullptr, count));
     }
   }
   const int steps = (num_keys + Elements::kPerLane - 1) / Elements::kPerLane;
@@ -96,8 +70,8 @@ HANDFUL_TARGET inline void pack_query(const Shape& shape, const Elements::Type* 
   constexpr int kWidth = kLanes * Elements::kPerLane;
   for (int step = 0; step < shape.q_steps; step += kLanes) {
     const int left = shape.head_dim - step * Elements::kPerLane, lanes = shape.q_steps - step;
-    const __m512i x = Elements::load(from + step * Elements::kPerLane, left < kWidth ? left : kWidth);
-    _mm512_mask_storeu_epi32(to + step, static_cast<__mmask16>(lanes >= kLanes ? 0xffff : (1 << lanes) - 1), x);
+    const Ints x = Elements::load(from + step * Elements::kPerLane, left < kWidth ? left : kWidth);
+    store_ints(to + step, x, first16(lanes));
   }
 }
 

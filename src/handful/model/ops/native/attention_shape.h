@@ -1,5 +1,5 @@
 // What the arithmetic and the packing of the attention share. Included once for each element type and processor
-// (`Elements`, `HANDFUL_TARGET`), so everything is in an unnamed namespace.
+// (`Elements`, `HANDFUL_TARGET`, and the lanes before them), so everything is in an unnamed namespace.
 //
 // Packed, all in 32-bit lanes of `kPerLane` elements (so that one loop serves both types):
 //   keys    [steps over head_dim][64 keys]              scores of 16 keys grow in one register
@@ -15,6 +15,7 @@
 
 namespace {
 
+using namespace handful::HANDFUL_LEVEL;
 using handful::kMostDimensions;
 using handful::kTileKeys;
 
@@ -51,9 +52,9 @@ struct States {
 HANDFUL_TARGET inline int64_t state_floats(const Shape& shape) { return shape.padded_dim + kLanes + 1; }
 
 // 2^x for x up to 8; far below 0, 0.
-HANDFUL_TARGET inline __m512 exp2_negative(__m512 x) {
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  return _mm512_scalef_ps(Elements::exp2_fraction(_mm512_sub_ps(x, whole)), whole);
+HANDFUL_TARGET inline Floats exp2_negative(Floats x) {
+  const Floats power = whole(x);
+  return times_power_of_2(Elements::exp2_fraction(x - power), power);
 }
 
 }  // namespace

@@ -1,32 +1,40 @@
-// The arithmetic with AVX-512: a few query rows against one tile of 64 packed keys.
+// The arithmetic with vectors of 16 lanes: a few query rows against one tile of 64 packed keys.
 #pragma once
 
 #include "attention_shape.h"
 
 namespace {
 
-constexpr int kBlockRows = 6;    // 6 rows x 4 vectors of sums: 24 of 32 registers
+constexpr int kBlockRows = 6;  // with kSideBySide vectors of sums each: 24 of 32 registers, or 12 of 16
 constexpr int kProductSteps = 1;  // lanes of q, keys and values are taken one by one
 
 // What a thread needs before its tiles: nothing.
 struct TileUnit {};
 
-// scores[r][0 .. 16 C) = q . k, unscaled.
-template <int R, int C>
-HANDFUL_TARGET inline void score_block(const Shape& shape, const uint32_t* q, const uint32_t* keys, float* scores) {
-  __m512 sum[R][C];
+// scores[r][16 FIRST .. 16 (FIRST + C)) = q . k, unscaled.
+template <int R, int FIRST, int C>
+HANDFUL_TARGET inline void score_vectors(const Shape& shape, const uint32_t* q, const uint32_t* keys, float* scores) {
+  Floats sum[R][C];
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < C; ++c) sum[r][c] = _mm512_setzero_ps();
+    for (int c = 0; c < C; ++c) sum[r][c] = all(0.0f);
   for (int step = 0; step < shape.q_steps; ++step) {
-    __m512i key[C];
-    for (int c = 0; c < C; ++c) key[c] = _mm512_loadu_si512(keys + step * kTileKeys + c * kLanes);
+    Ints key[C];
+    for (int c = 0; c < C; ++c) key[c] = load_ints(keys + step * kTileKeys + (FIRST + c) * kLanes);
     for (int r = 0; r < R; ++r) {
-      const __m512i asked = _mm512_set1_epi32(static_cast<int>(q[r * shape.q_steps + step]));
+      const Ints asked = all_ints(static_cast<int>(q[r * shape.q_steps + step]));
       for (int c = 0; c < C; ++c) sum[r][c] = Elements::multiply_add(sum[r][c], key[c], asked);
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < C; ++c) _mm512_store_ps(scores + r * kTileKeys + c * kLanes, sum[r][c]);
+    for (int c = 0; c < C; ++c) store(scores + r * kTileKeys + (FIRST + c) * kLanes, sum[r][c]);
+}
+
+// scores[r][0 .. 16 C), as many vectors at a time as registers hold.
+template <int R, int C, int FIRST = 0>
+HANDFUL_TARGET inline void score_block(const Shape& shape, const uint32_t* q, const uint32_t* keys, float* scores) {
+  constexpr int kOnce = C - FIRST < kSideBySide ? C - FIRST : kSideBySide;
+  score_vectors<R, FIRST, kOnce>(shape, q, keys, scores);
+  if constexpr (FIRST + kOnce < C) score_block<R, C, FIRST + kOnce>(shape, q, keys, scores);
 }
 
 // out[r] = out[r] * shrink[r] + p[r] . v, for C vectors of dimensions from `first`.
@@ -34,31 +42,29 @@ template <int R, int C>
 HANDFUL_TARGET inline void value_block(const Shape& shape, const PackedTile& tile, int first, const uint32_t* p,
                                        const float* shrink, const States& states) {
   float* out = states.out + first;
-  __m512 sum[R][C];
+  Floats sum[R][C];
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < C; ++c)
-      sum[r][c] = _mm512_mul_ps(_mm512_loadu_ps(out + r * shape.padded_dim + c * kLanes), _mm512_set1_ps(shrink[r]));
+    for (int c = 0; c < C; ++c) sum[r][c] = load(out + r * shape.padded_dim + c * kLanes) * all(shrink[r]);
   const int steps = (tile.num_keys + Elements::kPerLane - 1) / Elements::kPerLane;
   const uint32_t* values = tile.values + first;
   for (int step = 0; step < steps; ++step) {
-    __m512i value[C];
-    for (int c = 0; c < C; ++c) value[c] = _mm512_loadu_si512(values + step * shape.padded_dim + c * kLanes);
+    Ints value[C];
+    for (int c = 0; c < C; ++c) value[c] = load_ints(values + step * shape.padded_dim + c * kLanes);
     for (int r = 0; r < R; ++r) {
-      const __m512i weight = _mm512_set1_epi32(static_cast<int>(p[r * kTileKeys + step]));
+      const Ints weight = all_ints(static_cast<int>(p[r * kTileKeys + step]));
       for (int c = 0; c < C; ++c) sum[r][c] = Elements::multiply_add(sum[r][c], value[c], weight);
     }
   }
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < C; ++c) _mm512_storeu_ps(out + r * shape.padded_dim + c * kLanes, sum[r][c]);
+    for (int c = 0; c < C; ++c) store(out + r * shape.padded_dim + c * kLanes, sum[r][c]);
 }
 
 // Scores c of row r; what the row doesn't see is `kLowest`. Words are read only if there are any.
 template <bool Masked>
-HANDFUL_TARGET inline __m512 visible_score(const float* scores, const uint64_t* words, int r, int c) {
-  const __m512 score = _mm512_load_ps(scores + r * kTileKeys + c * kLanes);
-  if (!Masked) return score;
-  const __mmask16 seen = static_cast<__mmask16>(words[r] >> (c * kLanes));
-  return _mm512_mask_mov_ps(_mm512_set1_ps(kLowest), seen, score);
+HANDFUL_TARGET inline Floats visible_score(const float* scores, const uint64_t* words, int r, int c) {
+  const Floats score = load(scores + r * kTileKeys + c * kLanes);
+  if constexpr (!Masked) return score;
+  else return select(static_cast<Mask>(words[r] >> (c * kLanes)), score, all(kLowest));
 }
 
 // Raise each row's maximum to this tile's; `shrink` is what sums so far are to be multiplied by.
@@ -67,36 +73,35 @@ HANDFUL_TARGET inline void raise_tops(const Shape& shape, const float* scores, c
                                       const States& states, float* shrink) {
   alignas(64) float before[kLanes] = {}, after[kLanes] = {};
   for (int r = 0; r < R; ++r) {
-    __m512 most = visible_score<Masked>(scores, words, r, 0);
-    for (int c = 1; c < C; ++c) most = _mm512_max_ps(most, visible_score<Masked>(scores, words, r, c));
+    Floats best = visible_score<Masked>(scores, words, r, 0);
+    for (int c = 1; c < C; ++c) best = most(best, visible_score<Masked>(scores, words, r, c));
     before[r] = states.tops[r];
-    const float top = _mm512_reduce_max_ps(most) * shape.scale_log2;
+    const float top = most_of_lanes(best) * shape.scale_log2;
     after[r] = top > before[r] ? top : before[r];
     states.tops[r] = after[r];
   }
-  _mm512_store_ps(shrink, exp2_negative(_mm512_sub_ps(_mm512_load_ps(before), _mm512_load_ps(after))));
+  store(shrink, exp2_negative(load(before) - load(after)));
 }
 
 // Scores become probabilities (against the running maximum) in the elements' type; their sums grow in float32.
 template <int R, int C, bool Masked>
 HANDFUL_TARGET inline void softmax_block(const Shape& shape, const float* scores, const uint64_t* words,
                                          const States& states, const float* shrink, uint32_t* p) {
-  const __m512 scale = _mm512_set1_ps(shape.scale_log2);
+  const Floats scale = all(shape.scale_log2);
   for (int r = 0; r < R; ++r) {
-    const __m512 top = _mm512_set1_ps(states.tops[r]);
-    __m512 e[C + 1];
+    const Floats top = all(states.tops[r]);
+    Floats e[C + 1];
     for (int c = 0; c < C; ++c) {
-      const __m512 score = _mm512_load_ps(scores + r * kTileKeys + c * kLanes);
-      e[c] = exp2_negative(_mm512_fmsub_ps(score, scale, top));
-      if (Masked) e[c] = _mm512_maskz_mov_ps(static_cast<__mmask16>(words[r] >> (c * kLanes)), e[c]);
+      e[c] = exp2_negative(multiply_subtract(load(scores + r * kTileKeys + c * kLanes), scale, top));
+      if constexpr (Masked) e[c] = select(static_cast<Mask>(words[r] >> (c * kLanes)), e[c], all(0.0f));
     }
-    e[C] = _mm512_setzero_ps();
+    e[C] = all(0.0f);
     float* sums = states.sums + r * kLanes;
-    __m512 total = e[0];
-    for (int c = 1; c < C; ++c) total = _mm512_add_ps(total, e[c]);
-    _mm512_storeu_ps(sums, _mm512_fmadd_ps(_mm512_loadu_ps(sums), _mm512_set1_ps(shrink[r]), total));
+    Floats total = e[0];
+    for (int c = 1; c < C; ++c) total = total + e[c];
+    store(sums, multiply_add(load(sums), all(shrink[r]), total));
     for (int c = 0; c < C; c += 2)
-      Elements::store_pair(p + r * kTileKeys + c * kLanes / Elements::kPerLane, e[c], e[c + 1]);
+      Elements::put_pair(p + r * kTileKeys + c * kLanes / Elements::kPerLane, e[c], e[c + 1]);
   }
 }
 
@@ -104,7 +109,7 @@ template <int R>
 HANDFUL_TARGET inline void add_values(const Shape& shape, const PackedTile& tile, const uint32_t* p,
                                       const float* shrink, const States& states) {
   // As few passes as possible, of nearly equal width: 5 vectors are 3 + 2.
-  int passes = (shape.num_vectors + 3) / 4;
+  int passes = (shape.num_vectors + kSideBySide - 1) / kSideBySide;
   for (int first = 0; passes > 0; --passes) {
     const int width = (shape.num_vectors - first + passes - 1) / passes, lane = first * kLanes;
     switch (width) {

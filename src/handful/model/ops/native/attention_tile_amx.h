@@ -142,8 +142,8 @@ HANDFUL_TARGET inline void softmax_block(const Shape& shape, int count, const fl
     const __m512 total = _mm512_add_ps(_mm512_add_ps(e[0], e[1]), _mm512_add_ps(e[2], e[3]));
     float* sums = states.sums + r * kLanes;
     _mm512_storeu_ps(sums, _mm512_add_ps(_mm512_loadu_ps(sums), total));
-    Elements::store_pair(p + r * kProbabilityLanes, e[0], e[1]);
-    if (C > 2) Elements::store_pair(p + r * kProbabilityLanes + kLanes, e[2], e[3]);
+    Elements::put_pair(p + r * kProbabilityLanes, e[0], e[1]);
+    if (C > 2) Elements::put_pair(p + r * kProbabilityLanes + kLanes, e[2], e[3]);
   }
 }
 

@@ -9,9 +9,15 @@
 
 #include "handful.h"
 
-enum : int { kAvx512 = 1, kAvx512Bf16 = 2, kAvx512Vnni = 4, kAmx = 8 };
+using namespace handful;
 
 namespace {
+
+// vpdpbusd without AVX-512, in 256 bits.
+bool has_avx_vnni() {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
 
 // The system keeps tile registers only for processes that have asked for them.
 bool may_use_tiles() {
@@ -35,6 +41,9 @@ bool has_tiles() {
 HANDFUL_API int handful_features() {
   __builtin_cpu_init();
   int found = 0;
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (avx2) found |= kAvx2;
+  if (avx2 && has_avx_vnni()) found |= kAvxVnni;
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   if (avx512) found |= kAvx512;
@@ -46,4 +55,4 @@ HANDFUL_API int handful_features() {
 }
 
 // Raised with every change of a function's arguments, here and in loading.py: an older build is then not used.
-HANDFUL_API int handful_interface() { return 5; }
+HANDFUL_API int handful_interface() { return 6; }

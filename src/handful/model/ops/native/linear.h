@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "numbers.h"
+#include "handful.h"
 
 namespace handful {
 
@@ -46,7 +46,7 @@ struct LinearCall {
   int32_t type;      // of x
   int32_t out_type;  // of out and residual
   int32_t threads;
-  int32_t tiles;  // whether AMX may be used
+  int32_t features;  // instruction sets that may be used
 };
 
 // Where the 64-byte pieces of a packed row go: one behind the other, or in AMX's order, 16 rows by 64 bytes.
@@ -60,13 +60,33 @@ struct RowOrder {
   int64_t step() const { return in_tiles ? 16 * 64 : 64; }
 };
 
+// Rows [num_out][in] of `type`, column i times factors[i] (or null), blocks of `rotation` mixed by a Hadamard matrix
+// over their size (or 0: as they are) -> bytes, their scales and their sums.
+struct Quantising {
+  const char* rows;
+  const float* factors;
+  char* bytes;
+  float* scales;
+  int32_t* sums;
+  int64_t num_out, in;
+  int32_t type, rotation, threads;
+  int32_t features;  // instruction sets that may be used
+};
+
+namespace avx512 {
 // One row, normed if the layer norms, as it is multiplied; int8: with its scale. `scratch` holds padded_in floats.
 void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch);
+void quantise_weights(const Quantising& call);
+}  // namespace avx512
 
-// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale.
-float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step);
+namespace avx2 {
+void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch);  // int8 alone
+void quantise_weights(const Quantising& call);
+}  // namespace avx2
 
 void multiply_vnni(const Layer& layer, const LinearCall& call);
+void multiply_avx_vnni(const Layer& layer, const LinearCall& call);
+void multiply_avx2(const Layer& layer, const LinearCall& call);
 void multiply_bf16(const Layer& layer, const LinearCall& call);
 void multiply_amx(const Layer& layer, const LinearCall& call);
 

@@ -1,7 +1,7 @@
 """The native products behind checked Python: activations in, finished results out.
 
-int8 runs on AMX or AVX-512 VNNI, bfloat16 on AMX or AVX-512 BF16. Dtypes, shapes and contiguity are checked before a
-pointer leaves Python: a wrong tensor is an error of this program (ValueError), never a read beyond it.
+int8 runs on AMX, AVX-512 VNNI, AVX-VNNI or AVX2, bfloat16 on AMX or AVX-512 BF16. Dtypes, shapes and contiguity are
+checked before a pointer leaves Python: a wrong tensor is an error of this program (ValueError), never a read beyond it.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.loading import AMX, AVX512, AVX512_BF16, AVX512_VNNI, library
+from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, library
 from handful.model.ops.norm import Normalise
 
 PANEL = 32
@@ -43,7 +43,7 @@ class _Call(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "residual", "out", "packed", "scales")),
         *((name, ctypes.c_int64) for name in ("rows", "stride")),
-        *((name, ctypes.c_int32) for name in ("type", "out_type", "threads", "tiles")),
+        *((name, ctypes.c_int32) for name in ("type", "out_type", "threads", "features")),
     )
 
 
@@ -82,7 +82,7 @@ class NativeProduct:
         self._function = found.functions.handful_linear
         self.num_in, self.num_out = weights.num_in, weights.num_out
         self.padded_in = weights.panels.shape[1] * weights.panels.shape[3]
-        self._tiles = int(tiles and found.has(AMX))
+        self._features = found.features if tiles else found.features & ~AMX
         self._row_bytes = self.padded_in * weights.panels.dtype.itemsize
         norm_weight, norm_bias = _padded_norm(weights.norm, self.padded_in)
         self._kept = (weights, norm_weight, norm_bias)  # the memory that `_layer` points to
@@ -119,7 +119,7 @@ class NativeProduct:
             _TYPES[x.dtype],
             _TYPES[out.dtype],
             torch.get_num_threads(),
-            self._tiles,
+            self._features,
         )
         self._function(self._address, ctypes.addressof(call))
         return out
@@ -143,7 +143,7 @@ class NativeProduct:
 def can_multiply(dtype: torch.dtype) -> bool:
     """Whether the native product with weights of this type runs here: int8 or bfloat16."""
     found = library()
-    needed = {torch.int8: AVX512 | AVX512_VNNI, torch.bfloat16: AVX512 | AVX512_BF16}
+    needed = {torch.int8: AVX2, torch.bfloat16: AVX512 | AVX512_BF16}
     return found is not None and dtype in needed and found.has(needed[dtype])
 
 

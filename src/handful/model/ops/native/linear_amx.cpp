@@ -5,19 +5,23 @@
 // deep products are taken in chunks of their depth, so that the rows of a task are many all the same; between chunks
 // the sums wait in memory, as tiles.
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <type_traits>
 #include <vector>
 
 #include "amx.h"
 #include "handful.h"
+#include "lanes_avx512.h"
 #include "linear.h"
+// (the order matters: the epilogue is written over the lanes)
 #include "linear_epilogue.h"
 
 namespace handful {
 namespace {
+
+using avx512::finish;
+using avx512::Output;
+using avx512::RoundByProcessor;
 
 constexpr int64_t kTileRows = 16, kTileBytes = 1024, kStepBytes = 2 * kTileBytes;  // a step of a panel: two tiles
 constexpr int64_t kDeepSteps = 96;         // above that a product is taken in chunks
@@ -189,7 +193,7 @@ void multiply(const Layer& layer, const LinearCall& call) {
   {
     std::vector<float> scratch(layer.padded_in);
 #pragma omp for schedule(static)
-    for (int64_t r = 0; r < call.rows; r++) prepare_row(layer, call, {0, true}, r, scratch.data());
+    for (int64_t r = 0; r < call.rows; r++) avx512::prepare_row(layer, call, {0, true}, r, scratch.data());
     const TileRegisters registers;
     Product<Number> product(layer, call);
 #pragma omp for schedule(dynamic, 1)

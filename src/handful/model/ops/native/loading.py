@@ -12,11 +12,14 @@ from functools import cache
 from pathlib import Path
 
 from handful.model.ops.native.openmp import openmp
+from handful.types import Instructions
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 5  # what features.cpp says
-AVX512, AVX512_BF16, AVX512_VNNI, AMX = 1, 2, 4, 8
+INTERFACE = 6  # what features.cpp says
+AVX512, AVX512_BF16, AVX512_VNNI, AMX, AVX2, AVX_VNNI = 1, 2, 4, 8, 16, 32
+
+_LEFT: dict[Instructions, int] = {"all": ~0, "avx512": ~AMX, "avx-vnni": AVX2 | AVX_VNNI, "avx2": AVX2, "none": 0}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +34,35 @@ class Library:
         return self.features & features == features
 
 
-@cache
+@dataclass(slots=True)
+class _Limit:
+    instructions: Instructions = "all"
+
+
+_limit = _Limit()
+
+
+def limit_instructions(to: Instructions) -> None:
+    """From now on the kernels of this process use no more than this; what is packed already stays as it is.
+
+    all; avx512 (no AMX); avx-vnni; avx2; none, which leaves everything to torch.
+    """
+    _limit.instructions = to
+
+
+def stops_below_avx512() -> bool:
+    """Whether handful is to behave as on a processor without AVX-512."""
+    return _limit.instructions in ("avx-vnni", "avx2")
+
+
 def library() -> Library | None:
     """The native library, or None where it wasn't built or can't be loaded: everything then runs on torch's own."""
+    found = _loaded()
+    return None if found is None else Library(found.functions, found.features & _LEFT[_limit.instructions])
+
+
+@cache
+def _loaded() -> Library | None:
     if platform.machine() not in ("x86_64", "AMD64"):
         return None
     built = next(iter(sorted(Path(__file__).parent.glob("_kernels*.so"))), None)

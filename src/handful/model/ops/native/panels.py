@@ -2,13 +2,12 @@
 
 import ctypes
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
 
 from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights, fits_rotation
-from handful.model.ops.native.loading import library
+from handful.model.ops.native.loading import Library, library
 from handful.model.ops.norm import Normalise
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
@@ -30,7 +29,7 @@ class _Quantising(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("rows", "factors", "bytes", "scales", "sums")),
         *((name, ctypes.c_int64) for name in ("num_out", "num_in")),
-        *((name, ctypes.c_int32) for name in ("type", "rotation", "threads")),
+        *((name, ctypes.c_int32) for name in ("type", "rotation", "threads", "features")),
     )
 
 
@@ -79,8 +78,9 @@ def quantise_rows(weight: Tensor, factors: Tensor | None, rotation: int = 0) -> 
     if rotation and not fits_rotation(num_in, rotation):
         raise ValueError(f"{num_in} columns can't be mixed in blocks of {rotation}")
     pointers = (weight.data_ptr(), None if kept is None else kept.data_ptr(), *(x.data_ptr() for x in found))
-    call = _Quantising(*pointers, num_out, num_in, _TYPES[weight.dtype], rotation, torch.get_num_threads())
-    _functions().handful_quantise(ctypes.byref(call))
+    native = _native()
+    how = (_TYPES[weight.dtype], rotation, torch.get_num_threads(), native.features)
+    native.functions.handful_quantise(ctypes.byref(_Quantising(*pointers, num_out, num_in, *how)))
     return found
 
 
@@ -91,7 +91,7 @@ def _pack(rows: Tensor, gated: bool) -> Tensor:
     panels = torch.empty((-(-columns // width), depth // together, PANEL, together), dtype=rows.dtype)
     sizes = (num_out, num_in * rows.dtype.itemsize, depth * rows.dtype.itemsize)
     call = _Packing(rows.data_ptr(), panels.data_ptr(), *sizes, int(gated), torch.get_num_threads())
-    _functions().handful_pack(ctypes.byref(call))
+    _native().functions.handful_pack(ctypes.byref(call))
     return panels
 
 
@@ -105,9 +105,8 @@ def _in_panels(values: Tensor, gated: bool) -> Tensor:
     return padded.view(halves, -1, width).transpose(0, 1).reshape(-1).contiguous()
 
 
-@cache
-def _functions() -> ctypes.CDLL:
+def _native() -> Library:
     found = library()
     if found is None:
         raise RuntimeError("the native kernels aren't there: ask can_multiply() first")
-    return found.functions
+    return found

@@ -2,12 +2,11 @@
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.loading import AVX512, library
+from handful.model.ops.native.loading import AVX2, AVX512, library
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
@@ -44,10 +43,10 @@ def rotate_heads(x: Tensor, cos: Tensor, sin: Tensor, dims: int) -> None:
     function(ctypes.byref(_Call(*pointers, *sizes, _TYPES[x.dtype], torch.get_num_threads())))
 
 
-@cache
 def _function() -> Callable[..., None] | None:
     found = library()
-    if found is None or not found.has(AVX512):
+    if found is None or not (found.has(AVX512) or found.has(AVX2)):
         return None
-    function: Callable[..., None] = found.functions.handful_rotate
+    level = "avx512" if found.has(AVX512) else "avx2"
+    function: Callable[..., None] = getattr(found.functions, f"handful_rotate_{level}")
     return function

@@ -1,0 +1,124 @@
+// Rows of activations, normed if the layer asks for it, on their way to being multiplied, and as bytes with one scale a
+// row: byte = zero_byte + round(x / scale), scale = max |x| / 127. Weights become bytes in the same way.
+//
+// Bytes: a row of zeros (nothing above 2^-100) has scale 0. A row with NaN or infinity in it has scale NaN, so that all
+// its results are NaN and no other row's are touched.
+//
+// Compiled for the lanes that were included before it.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "hadamard.h"
+#include "handful.h"
+#include "linear.h"
+
+namespace handful::HANDFUL_LEVEL {
+namespace {
+
+constexpr float kSmallest = 7.8886091e-31f;  // 2^-100; 127 / x overflows not far below
+
+HANDFUL_LANES void normalise(const Layer& layer, float* x) {
+  const float count = static_cast<float>(layer.in);
+  Floats mean = all(0.0f);
+  if (layer.norm == kLayerNorm) {
+    Floats sum = mean;
+    for (int64_t i = 0; i < layer.padded_in; i += 16) sum = sum + load(x + i);
+    mean = all(sum_of_lanes(sum) / count);
+  }
+  Floats squares = all(0.0f);
+  for (int64_t i = 0; i < layer.in; i += 16) {
+    const Floats away = select(first16(layer.in - i), load(x + i) - mean, all(0.0f));
+    squares = multiply_add(away, away, squares);
+  }
+  const Floats factor = all(1.0f / std::sqrt(sum_of_lanes(squares) / count + layer.norm_eps));
+  for (int64_t i = 0; i < layer.padded_in; i += 16) {
+    const Floats unit = (load(x + i) - mean) * factor;
+    // the padding's weight and bias are 0
+    store(x + i, multiply_add(unit, load(layer.norm_weight + i), load(layer.norm_bias + i)));
+  }
+}
+
+// The largest |x|, found on the bits so that NaN and infinity are larger than all.
+HANDFUL_LANES float largest(const float* x, int64_t size) {
+  Ints found = all_ints(0);
+  for (int64_t i = 0; i < size; i += 16) found = most_ints(found, bits_of_magnitude(load(x + i)));
+  const int32_t bits = most_of_lanes(found);
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale.
+HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step) {
+  const float top = largest(x, count);
+  const bool used = std::isfinite(top) && top > kSmallest;
+  const Mask real = used ? 0xffff : 0;
+  const Floats inverse = all(used ? 127.0f / top : 0.0f);
+  for (int64_t i = 0; i < count; i += 16) {
+    store_bytes(to + i / 64 * step + i % 64, load(x + i, real) * inverse, zero_byte);
+  }
+  if (!std::isfinite(top)) return std::numeric_limits<float>::quiet_NaN();
+  return used ? top / 127.0f : 0.0f;
+}
+
+// A row as floats, normed and mixed.
+HANDFUL_LANES void read_row(const Layer& layer, const LinearCall& call, int64_t row, float* to) {
+  const char* x = call.x + row * call.stride;
+  for (int64_t i = 0; i < layer.padded_in; i += 16) {
+    store(to + i, load16(x + i * type_bytes(call.type), first16(layer.in - i), call.type));
+  }
+  if (layer.norm != kNoNorm) normalise(layer, to);
+  if (layer.rotation) hadamard(to, layer.padded_in, layer.rotation);
+}
+
+HANDFUL_LANES void prepare_bytes(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row,
+                                 float* scratch) {
+  read_row(layer, call, row, scratch);
+  char* to = call.packed + order.start(row, layer.row_bytes());
+  call.scales[row] = quantise(scratch, layer.padded_in, order.zero_byte, to, order.step());
+}
+
+// A row of a weight, scaled and mixed.
+HANDFUL_LANES void read_weights(const Quantising& call, int64_t row, float* to) {
+  const char* from = call.rows + row * call.in * type_bytes(call.type);
+  for (int64_t i = 0; i < call.in; i += 16) {
+    const Mask real = first16(call.in - i);
+    Floats x = load16(from + i * type_bytes(call.type), real, call.type);
+    if (call.factors) x = x * load(call.factors + i, real);
+    store(to + i, x, real);
+  }
+  if (!call.rotation) return;
+  hadamard(to, call.in, call.rotation);
+  const Floats scale = all(1.0f / static_cast<float>(call.rotation));  // a power of two: exact
+  for (int64_t i = 0; i < call.in; i += 16) store(to + i, load(to + i) * scale);
+}
+
+inline int32_t sum_of(const int8_t* bytes, int64_t count) {
+  int32_t sum = 0;
+  for (int64_t i = 0; i < count; i++) sum += bytes[i];
+  return sum;
+}
+
+}  // namespace
+
+void quantise_weights(const Quantising& call) {
+#pragma omp parallel num_threads(call.threads)
+  {
+    const int64_t padded = (call.in + 15) / 16 * 16;
+    std::vector<float> values(padded);
+    std::vector<char> bytes(padded);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < call.num_out; row++) {
+      read_weights(call, row, values.data());
+      call.scales[row] = quantise(values.data(), padded, 0, bytes.data(), 64);
+      call.sums[row] = sum_of(reinterpret_cast<const int8_t*>(bytes.data()), call.in);
+      std::memcpy(call.bytes + row * call.in, bytes.data(), call.in);
+    }
+  }
+}
+
+}  // namespace handful::HANDFUL_LEVEL

@@ -1,0 +1,7 @@
+// Rotary positions with AVX-512.
+
+#include "lanes_avx512.h"
+// (the order matters: the rotation is written over the lanes)
+#include "rotary.h"
+
+HANDFUL_API void handful_rotate_avx512(const handful::avx512::Rotation* call) { handful::avx512::rotate(*call); }
