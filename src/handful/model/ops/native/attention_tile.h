@@ -17,11 +17,12 @@ HANDFUL_TARGET inline void score_vectors(const Shape& shape, const uint32_t* q, 
   Floats sum[R][C];
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < C; ++c) sum[r][c] = all(0.0f);
-  for (int step = 0; step < shape.q_steps; ++step) {
+  const int64_t steps = shape.q_steps;  // 64 bits, like all that counts in addresses: nothing is extended in the loop
+  for (int64_t step = 0; step < steps; ++step) {
     Ints key[C];
     for (int c = 0; c < C; ++c) key[c] = load_ints(keys + step * kTileKeys + (FIRST + c) * kLanes);
     for (int r = 0; r < R; ++r) {
-      const Ints asked = all_ints(static_cast<int>(q[r * shape.q_steps + step]));
+      const Ints asked = all_ints(static_cast<int>(q[r * steps + step]));
       for (int c = 0; c < C; ++c) sum[r][c] = Elements::multiply_add(sum[r][c], key[c], asked);
     }
   }
@@ -45,11 +46,11 @@ HANDFUL_TARGET inline void value_block(const Shape& shape, const PackedTile& til
   Floats sum[R][C];
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < C; ++c) sum[r][c] = load(out + r * shape.padded_dim + c * kLanes) * all(shrink[r]);
-  const int steps = (tile.num_keys + Elements::kPerLane - 1) / Elements::kPerLane;
+  const int64_t steps = (tile.num_keys + Elements::kPerLane - 1) / Elements::kPerLane, stride = shape.padded_dim;
   const uint32_t* values = tile.values + first;
-  for (int step = 0; step < steps; ++step) {
+  for (int64_t step = 0; step < steps; ++step) {
     Ints value[C];
-    for (int c = 0; c < C; ++c) value[c] = load_ints(values + step * shape.padded_dim + c * kLanes);
+    for (int c = 0; c < C; ++c) value[c] = load_ints(values + step * stride + c * kLanes);
     for (int r = 0; r < R; ++r) {
       const Ints weight = all_ints(static_cast<int>(p[r * kTileKeys + step]));
       for (int c = 0; c < C; ++c) sum[r][c] = Elements::multiply_add(sum[r][c], value[c], weight);
