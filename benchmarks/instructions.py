@@ -3,9 +3,8 @@
     python benchmarks/instructions.py --requests 64
 
 Torch itself is kept to AVX2. The work is W1's and W2's (generate.py), on one thread; each round measures every
-combination once, beginning with an empty cache, and the medians of seconds of processor time a request are reported:
-they mind a shared machine less than the clock. int8 takes `precision=int8` so that its own guard refuses nothing
-silently: what `auto` takes is in each combination's name.
+combination once, beginning with an empty cache, and the medians of the processor time of a request are reported: they
+mind a shared machine less than the clock does.
 
 The last line printed is one JSON document.
 """
@@ -20,16 +19,16 @@ from dataclasses import dataclass
 # Read by torch and its libraries when they are loaded, which the imports below do.
 os.environ |= {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
-import torch  # noqa: E402
+import torch
 
-from environment import describe, forget  # noqa: E402
-from handful.config import Settings  # noqa: E402
-from handful.local import LocalModel, load  # noqa: E402
-from handful.model.ops.native.loading import limit_instructions  # noqa: E402
-from handful.types import Instructions, Precision  # noqa: E402
-from generate import our_work  # noqa: E402
-from shapes import folder_of  # noqa: E402
-from workload import prompts as make_prompts  # noqa: E402
+from environment import describe, forget
+from generate import our_work
+from handful.config import Settings
+from handful.local import LocalModel, load
+from handful.model.ops.native.loading import limit_instructions
+from handful.types import Instructions, Precision
+from shapes import folder_of
+from workload import prompts as make_prompts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,17 @@
 """For all tests: one thread for tensors, so that tests that run side by side don't fight over two cores, and a database
-of their own for the servers they start, so that none writes to the user's."""
+of their own for the servers they start, so that none writes to the user's. `HANDFUL_INSTRUCTIONS=avx2` runs them all as
+a lesser processor would."""
 
 import os
 
 import pytest
 import torch
 
+from handful.config import settings
+from handful.model.ops.native.loading import limit_instructions
+
 torch.set_num_threads(1)
+limit_instructions(settings().instructions)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,8 @@ from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
 from handful.model.ops.varlen import varlen_plain
-from handful.types import GenerationParameters
+from handful.types import GenerationParameters, Instructions
+from tests.unit.model.instructions import limited
 from tests.unit.model.tiny_models import checkpoint
 
 
@@ -60,8 +61,9 @@ class Recorder:
 class Setup:
     """How an engine is set up: sharing or not, how many tokens a step, the native kernel or torch's own attention.
 
-    `as_device`: as on a GPU, with the kernel's twin; `capture` is what records decoding steps there. `free_rows`
-    decides how often it drafts: 0 never, many rows nearly always.
+    `instructions` bounds what the native kernel uses; with "none" there is none. `as_device`: as on a GPU, with the
+    kernel's twin; `capture` is what records decoding steps there. `free_rows` decides how often it drafts: 0 never, many
+    rows nearly always.
     """
 
     share: bool = True
@@ -71,6 +73,7 @@ class Setup:
     budget: int = 512
     slots: int = 20_000
     free_rows: int = 64
+    instructions: Instructions = "all"
 
 
 def engine(variant: str, setup: Setup | None = None, eos: frozenset[int] = frozenset()) -> Engine:
@@ -92,7 +95,8 @@ def runner(variant: str, chosen: Setup) -> StepRunner:
     """The runner of a setup."""
     if chosen.as_device:
         return DeviceRunner(decoder(variant), chosen.slots, varlen_plain, chosen.capture)
-    return Runner(decoder(variant), chosen.slots, native=chosen.native)
+    with limited(chosen.instructions):
+        return Runner(decoder(variant), chosen.slots, native=chosen.native)
 
 
 def run(made: Engine) -> list[Event]:

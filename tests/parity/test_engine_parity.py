@@ -3,14 +3,15 @@
 import pytest
 import torch
 
+from handful.types import Instructions
 from tests.parity import engines
 from tests.parity.engines import Setup
 from tests.unit.model.tiny_models import FAMILIES, VARIANTS, random_tokens, reference_logits
 
 TOLERANCE = 1e-4
 
-# Attention by the native kernel (where there is one; torch otherwise), and by torch alone.
-either_attention = pytest.mark.parametrize("native", [True, False], ids=["native", "torch"])
+# Attention by the native kernel (where there is one; torch otherwise), by that for AVX2, and by torch alone.
+every_attention = pytest.mark.parametrize("instructions", ["all", "avx2", "none"])
 
 
 def tokens(length: int, seed: int = 1) -> list[int]:
@@ -25,13 +26,13 @@ def expected_logprobs(variant: str, prompt: list[int]) -> torch.Tensor:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("budget", [1024, 97])
-@either_attention
+@every_attention
 def test_every_token_of_a_600_token_prompt_has_the_probability_it_has_in_transformers(
-    variant: str, budget: int, native: bool
+    variant: str, budget: int, instructions: Instructions
 ) -> None:
     prompt = tokens(600)
     expected = expected_logprobs(variant, prompt)
-    found = engines.prompt_logprobs(engines.engine(variant, Setup(budget=budget, native=native)), prompt)
+    found = engines.prompt_logprobs(engines.engine(variant, Setup(budget=budget, instructions=instructions)), prompt)
     wanted = expected[torch.arange(599), torch.tensor(prompt[1:])]
     assert len(found) == 599
     assert (torch.tensor(found) - wanted).abs().max() < TOLERANCE
@@ -76,16 +77,16 @@ def many_prompts() -> list[list[int]]:
 
 
 @pytest.mark.parametrize("variant", FAMILIES)
-@either_attention
+@every_attention
 def test_greedy_text_is_the_same_with_and_without_cache_alone_or_among_64_chunked_or_not(
-    variant: str, native: bool
+    variant: str, instructions: Instructions
 ) -> None:
     prompts = many_prompts()
-    together = engines.greedy(engines.engine(variant, Setup(native=native)), prompts)
-    apart = Setup(share=False, slots=40_000, native=native)
+    together = engines.greedy(engines.engine(variant, Setup(instructions=instructions)), prompts)
+    apart = Setup(share=False, slots=40_000, instructions=instructions)
     assert engines.greedy(engines.engine(variant, apart), prompts) == together
-    assert engines.greedy(engines.engine(variant, Setup(budget=61, native=native)), prompts) == together
-    warm = engines.engine(variant, Setup(native=native))
+    assert engines.greedy(engines.engine(variant, Setup(budget=61, instructions=instructions)), prompts) == together
+    warm = engines.engine(variant, Setup(instructions=instructions))
     alone = [engines.greedy(warm, [prompt])[0] for prompt in prompts[::3]]
     assert alone == together[::3]
 

@@ -14,11 +14,11 @@ NEEDED: dict[Instructions, int] = {"avx512": AVX512, "avx-vnni": AVX_VNNI, "avx2
 @contextmanager
 def limited(to: Instructions) -> Iterator[None]:
     """No kernel uses more than this."""
-    limit_instructions(to)
+    before = limit_instructions(to)
     try:
         yield
     finally:
-        limit_instructions("all")
+        limit_instructions(before)
 
 
 def needs(instructions: Instructions) -> pytest.MarkDecorator:

@@ -11,7 +11,7 @@ from handful.errors import CheckpointError, InvalidParameterError
 from handful.model import load, precision, quantising
 from handful.model.families import NotNativeError
 from handful.model.load import load_model
-from handful.model.precision import has_int8_products
+from handful.model.precision import dtype_name, has_int8_products, resolve_precision
 from handful.model.source import ModelFiles
 from tests.unit.model.naive_attention import naive_logits
 from tests.unit.model.tiny_models import FAMILIES, checkpoint, random_tokens, reference, reference_logits
@@ -95,7 +95,8 @@ def test_int8_stays_near_float32(variant: str) -> None:
 
 @needs_bytes
 def test_an_int8_model_says_so_and_what_is_in_int8_and_is_smaller() -> None:
-    whole = load_model(files_of(checkpoint("llama")), "bfloat16", "cpu").info
+    beside = resolve_precision("auto", torch.device("cpu"))
+    whole = load_model(files_of(checkpoint("llama")), "bfloat16" if beside == torch.bfloat16 else "float32", "cpu").info
     info = load_model(files_of(checkpoint("llama")), "int8", "cpu").info
     assert info.precision == "int8"
     assert info.details["int8"].startswith("qkv ")
@@ -140,7 +141,8 @@ def test_auto_drops_int8_where_it_changes_the_predictions(monkeypatch: pytest.Mo
     monkeypatch.setattr(precision, "LEAST_INT8_WIDTH", 1)
     assert load_model(files_of(checkpoint("llama")), "auto", "cpu").info.precision == "int8"
     monkeypatch.setattr(load, "MAX_DIVERGENCE", 0.0)
-    assert load_model(files_of(checkpoint("llama")), "auto", "cpu").info.precision == "bfloat16"
+    whole = dtype_name(resolve_precision("auto", torch.device("cpu")))
+    assert load_model(files_of(checkpoint("llama")), "auto", "cpu").info.precision == whole
     assert load_model(files_of(checkpoint("llama")), "int8", "cpu").info.precision == "int8"
 
 

@@ -19,7 +19,8 @@ from tests.unit.model.instructions import limited, needs
     [("all", 0), ("avx512", AMX), ("avx-vnni", AVX512), ("avx2", AVX512 | AVX_VNNI), ("none", AVX2)],
 )
 def test_a_limit_takes_away_what_lies_above_it(instructions: Instructions, without: int) -> None:
-    whole = library()
+    with limited("all"):
+        whole = library()
     with limited(instructions):
         found = library()
     assert found is not None

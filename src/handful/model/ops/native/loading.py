@@ -42,12 +42,13 @@ class _Limit:
 _limit = _Limit()
 
 
-def limit_instructions(to: Instructions) -> None:
+def limit_instructions(to: Instructions) -> Instructions:
     """From now on the kernels of this process use no more than this; what is packed already stays as it is.
 
-    all; avx512 (no AMX); avx-vnni; avx2; none, which leaves everything to torch.
+    all; avx512 (no AMX); avx-vnni; avx2; none, which leaves everything to torch. Returns what the limit was.
     """
-    _limit.instructions = to
+    before, _limit.instructions = _limit.instructions, to
+    return before
 
 
 def stops_below_avx512() -> bool:
