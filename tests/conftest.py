@@ -7,11 +7,11 @@ import os
 import pytest
 import torch
 
-from handful.config import settings
+from handful.config import Settings
 from handful.model.ops.native.loading import limit_instructions
 
 torch.set_num_threads(1)
-limit_instructions(settings().instructions)
+limit_instructions(Settings().instructions)  # `settings` would keep what it read before the fixture below
 
 
 @pytest.fixture(scope="session", autouse=True)

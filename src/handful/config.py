@@ -7,9 +7,10 @@ The Hub's own variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, ...) are read by hug
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from handful.errors import InvalidParameterError
 from handful.types import Device, Instructions, Precision
 
 
@@ -59,5 +60,10 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once. Raises InvalidParameterError for a variable that holds what can't be."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        problem = f"is {wrong['input']!r}: {wrong['msg'].removeprefix('Input ')}."
+        raise InvalidParameterError(f"HANDFUL_{wrong['loc'][0]}".upper(), problem) from None

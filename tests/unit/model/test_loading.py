@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from pydantic import ValidationError
 
-from handful.config import Settings
 from handful.model.ops.native import loading
 from handful.model.ops.native.attention import AttentionKernel
 from handful.model.ops.native.linear import can_multiply
@@ -44,12 +42,6 @@ def test_without_instructions_nothing_is_native() -> None:
         assert not can_multiply(torch.int8)
         assert not AttentionKernel.all(torch.float32)
         assert not stops_below_avx512()  # torch is left as it is
-
-
-def test_the_setting_takes_no_other_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HANDFUL_INSTRUCTIONS", "sse2")
-    with pytest.raises(ValidationError, match="instructions"):
-        Settings()
 
 
 def test_a_library_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
