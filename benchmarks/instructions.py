@@ -74,11 +74,12 @@ def main() -> None:
                 seconds[combination.name].setdefault(work, []).append(each)
                 print(f"round {number + 1} {combination.name} {work}: {1000 * each:.1f} ms a request", flush=True)
     milliseconds = {
-        name: {work: round(1000 * statistics.median(times), 2) for work, times in works.items()}
-        for name, works in seconds.items()
+        c.name: {"precision": model.info.precision}
+        | {work: round(1000 * statistics.median(times), 2) for work, times in seconds[c.name].items()}
+        for c, model in models.items()
     }
-    found = describe(next(iter(models.values())), "W1 generate, W2 label; instructions")
-    found |= {"precision": {c.name: model.info.precision for c, model in models.items()}}
+    found = describe(next(iter(models.values())), "instructions")
+    del found["precision"]  # each combination has its own
     found |= {"shots": arguments.shots, "requests": arguments.requests, "rounds": arguments.rounds}
     print(json.dumps(found | {"processor_ms_a_request": milliseconds}))
     for model in models.values():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import charts
-from report_tables import against, formats, limits, peers, plain, where
+from report_tables import against, formats, instructions, limits, peers, plain, where
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -75,6 +75,9 @@ def section(name: str, found: dict[str, Any]) -> str:
         )
     if found["workload"] == "precision":
         return "\n".join([f"## Lower precisions: {found['model']}", "", where(name, found), "", *formats(found)])
+    if found["workload"] == "instructions":
+        head = [f"## Processors without AVX-512: {found['model']}", "", where(name, found), ""]
+        return "\n".join([*head, *instructions(found)])
     about = ", ".join(found[key] for key in ("model", "precision") if key in found)
     head = [f"## {found['workload']}: {about}", "", where(name, found), ""]
     return "\n".join(head + (against(found) if "times_faster_than" in found else plain(found)))

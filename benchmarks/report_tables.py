@@ -63,6 +63,25 @@ def formats(found: dict[str, Any]) -> list[str]:
     return lines + table(heads, rows)
 
 
+def instructions(found: dict[str, Any]) -> list[str]:
+    """A run of instructions.py: what each limit of the kernels makes of W1 and W2, beside torch alone."""
+    lines = [
+        f"W1 and W2 with {found['shots']} shots, {found['requests']} requests, {found['rounds']} rounds in turns, with",
+        "torch kept to AVX2: processor time of a request. The first column is what the kernels may use (`none`: torch",
+        "alone), and the precision that was asked for.",
+        "",
+    ]
+    heads = ["", "runs in", "generate, ms", "faster by", "label, ms", "faster by"]
+    measured = found["processor_ms_a_request"]
+    first, rows = next(iter(measured.values())), []
+    for name, figures in measured.items():
+        cells = [name, figures["precision"]]
+        for work in ("handful_generate", "handful_label"):
+            cells += [f"{figures[work]:g}", f"{first[work] / figures[work]:.2f}x"]
+        rows.append(cells)
+    return lines + table(heads, rows)
+
+
 def _about(found: dict[str, Any], result: dict[str, Any]) -> str:
     tokens = f"Prompts of {result['prompt_tokens']} tokens, {result['shared_tokens']} of them shared"
     return f"{tokens}; medians of {found['rounds']} rounds."
