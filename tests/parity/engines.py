@@ -62,8 +62,8 @@ class Setup:
     """How an engine is set up: sharing or not, how many tokens a step, the native kernel or torch's own attention.
 
     `instructions` bounds what the native kernel uses; with "none" there is none. `as_device`: as on a GPU, with the
-    kernel's twin; `capture` is what records decoding steps there. `free_rows` decides how often it drafts: 0 never, many
-    rows nearly always.
+    kernel's twin; `capture` is what records decoding steps there. `free_rows` decides how often it drafts: 0 never,
+    many rows nearly always.
     """
 
     share: bool = True
