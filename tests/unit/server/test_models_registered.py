@@ -181,6 +181,20 @@ def test_a_hub_that_fails_is_tried_again_and_is_nobodys_fault(database: Database
     run(check())
 
 
+def test_what_the_hub_refuses_to_the_token_that_was_sent_is_told_with_that_remedy(
+    database: Database, tmp_path: Path, hub: FakeHub
+) -> None:
+    async def check() -> None:
+        async with site_of(database, tmp_path) as site:
+            await site.register(site.ada, name="mine", hub_id="ada/none", hub_token=HUB_TOKEN)
+            refused = (await site.ask(site.ada)).json()["message"]
+            assert "There is no model ada/none on the Hub" in refused
+            assert "with a `hub_token` that may read it" in refused
+            assert "HF_TOKEN" not in refused
+
+    run(check())
+
+
 def test_a_path_needs_a_token_for_it(database: Database, tmp_path: Path) -> None:
     async def check() -> None:
         folder = str(checkpoint("gpt2"))
