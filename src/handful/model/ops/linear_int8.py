@@ -8,7 +8,7 @@ token by factors (`smooth`), values that are large for one token by mixing block
 x W^T = (x H)(W H)^T / size, and the weight is mixed once (QuaRot, arXiv 2404.00456).
 
 Two kernels compute the same sums: `PlainInt8` in torch alone (the oracle, and the path where the native library is
-missing) and `NativeInt8` (AMX or AVX-512 VNNI, everything fused).
+missing) and `NativeInt8` (AVX2 and all above, everything fused).
 
 A row with NaN or infinity in it gives NaN in the whole row; other rows don't see it.
 """
@@ -125,7 +125,7 @@ def _wide_norm(norm: Normalise, x: Tensor) -> Tensor:
 
 
 class NativeInt8:
-    """AMX or AVX-512 VNNI: activations quantised once, multiplied and finished in one pass."""
+    """The kernels for AVX2 and all above: activations quantised once, multiplied and finished in one pass."""
 
     def __init__(
         self,
