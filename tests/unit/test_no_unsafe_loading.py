@@ -21,8 +21,8 @@ MODULES = {
     "marshal": set(),
     "shelve": set(),
     "jinja2": {"protocol/chat_template.py"},  # in its immutable sandbox, see below
-    # pip, to get a model's wheel; handful's own process that renders chat templates
-    "subprocess": {"model/package.py", "server/openai_chat_renderer.py"},
+    # pip, to get a model's wheel; handful's own processes that render chat templates and examine models' files
+    "subprocess": {"model/package.py", "confined.py", "server/openai_chat_renderer.py", "model/apart.py"},
     "runpy": set(),
     "code": set(),
     "pty": set(),
