@@ -25,6 +25,9 @@ from handful.model.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
 
+# Of the calibration text's end, for what is measured of logits: of all its rows they would take more than the weights.
+_LOGIT_ROWS = 96
+
 # layer, q [N, H, D], k and v [N, Hkv, D] -> [N, H, D]. v may be strided. What attend keeps, it copies.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 # the layer's number, counted from 1, and its hidden states [N, d]
@@ -128,7 +131,7 @@ class Decoder:
 
         `hidden` `[T, d]` are the exact layers' states on the text.
         """
-        exact = self.final_norm(hidden)
+        exact = self.final_norm(hidden[-_LOGIT_ROWS:])
         wanted = self.logits(exact).log_softmax(-1)
         if any(self.quantised):
             ends = self._ends
@@ -137,7 +140,7 @@ class Decoder:
             self.has_int8_head = head is not ends.head
             self._ends = replace(ends, head=head)
         quick = self.forward(*self._positioned(calibration), OneSequence(self.spec))
-        found = self.logits(self.final_norm(quick)).log_softmax(-1)
+        found = self.logits(self.final_norm(quick[-_LOGIT_ROWS:])).log_softmax(-1)
         self.divergence = F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
 
     def _positioned(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,11 +75,7 @@ def quantise_layer(spec: ModelSpec, weights: LayerWeights, exact: Layer, inputs:
 
 
 def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tensor) -> Head:
-    """The head in int8, or `exact` itself where it can't be or errs too much on `inputs` `[N, d]`.
-
-    States have a large part in common, on which a token's row of the weight errs the same way every time: a shift of its
-    logit, which is measured and taken back (Nagel et al. 2019, arXiv 1906.04721, section 4.2).
-    """
+    """The head in int8, or `exact` itself where it can't be or errs too much on `inputs` `[N, d]`."""
     if not can_quantise(weight):
         return exact
     wanted = exact(inputs)
@@ -88,7 +84,11 @@ def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tens
 
 
 def _evened(bias: Tensor | None, found: Tensor, wanted: Tensor) -> Tensor:
-    """The bias with which the results `found` `[N, out]` of a text would be those `wanted` on average, `[out]`."""
+    """The bias with which the results `found` `[N, out]` of a text would be those `wanted` on average, `[out]`.
+
+    Inputs have a large part in common, on which a row of the weight errs the same way every time (Nagel et al. 2019,
+    arXiv 1906.04721, section 4.2).
+    """
     shift = _later(wanted.float() - found.float()).mean(dim=0)
     return shift if bias is None else bias.float() + shift
 
