@@ -223,7 +223,8 @@ def document(rows: Sequence[dict[str, Any]]) -> str:
         "",
         "The defaults of `auto` (how many prompts, how many examples in each, the weight of the scores) were chosen on",
         "the first 200 queries of each test part, so rows of 200 queries flatter it a little; other rows less.",
-        "How prompts are chosen among several deals was settled on a held-out part of SST-2's training data.",
+        "How prompts are chosen among several deals, how many of them where labels are many, and which layers a head",
+        "reads was settled on held-out parts of the training data.",
     ]
     for task in dict.fromkeys(row["task"] for row in rows):
         own = [row for row in rows if row["task"] == task]
