@@ -28,10 +28,11 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * "Transformers" runs one request at a time and reuses nothing, as its quick start does. `prefix` rows are it at
   its best by hand: the prefix's `past_key_values` computed once and the queries batched. That is the fair rival.
 * handful's rounds begin with an empty cache, so the prefix is computed within the time measured.
-* W3 and W8 are warm: the prefix, in W8 the prompts too, have been seen. W4 is cold: a new process each time.
+* W3 is warm: the prefix has been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
-  there, without drafts, and `handful-int8` had not passed its guard. The others are newer, from a machine without AMX.
+  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-28, from a machine without
+  AMX; GPT-Neo's shapes, W7 and the roofline of a tree of that morning, whose head was not in int8 yet.
 """
 
 PEERS = """\
