@@ -31,8 +31,8 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * W3 is warm: the prefix has been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
-  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-28, from a machine without
-  AMX; GPT-Neo's shapes, W7 and the roofline of a tree of that morning, whose head was not in int8 yet.
+  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-28, from a machine
+  without AMX; GPT-Neo's shapes, W7 and the roofline of a tree of that morning, whose head was not in int8 yet.
 """
 
 PEERS = """\
