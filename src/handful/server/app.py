@@ -113,9 +113,10 @@ async def _lifespan(
     app: FastAPI, state: ServerState, when_settled: Callable[[ModelEntry], None]
 ) -> AsyncIterator[None]:
     pinning: set[asyncio.Task[None]] = set()
+    ending = asyncio.Event()  # a model may still load while the loop ends, and what is begun then is never finished
 
     def settled(entry: ModelEntry) -> None:
-        if entry.backend is not None and entry.model is not None:
+        if entry.backend is not None and entry.model is not None and not ending.is_set():
             num_slots = entry.model.stats().num_slots
             task = asyncio.ensure_future(state.tasks.pin(entry.source.name, entry.backend, num_slots))
             pinning.add(task)
@@ -132,6 +133,7 @@ async def _lifespan(
     state.models.room.on_unloaded = lambda entry: state.tasks.pins.model_unloaded(entry.source.name)
     state.models.start_loading(settled)
     yield
+    ending.set()
     await sync.close()
     for task in pinning:
         task.cancel()
