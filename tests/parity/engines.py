@@ -25,7 +25,7 @@ from handful.model.families import spec_from_config
 from handful.model.ops.varlen import varlen_plain
 from handful.types import GenerationParameters, Instructions
 from tests.unit.model.instructions import limited
-from tests.unit.model.tiny_models import checkpoint
+from tests.unit.model.tiny_models import checkpoint, random_tokens
 
 
 @cache
@@ -34,6 +34,17 @@ def decoder(variant: str) -> Decoder:
     folder = checkpoint(variant)
     with Checkpoint(folder) as weights:
         return Decoder.load(spec_from_config(read_config(folder)), weights, torch.float32, torch.device("cpu"))
+
+
+@cache
+def int8_decoder(variant: str, *, attention: bool) -> Decoder:
+    """The same with int8 linears beside bfloat16, and its attention in bytes or not."""
+    folder = checkpoint(variant)
+    with Checkpoint(folder) as weights:
+        spec, place = spec_from_config(read_config(folder)), torch.device("cpu")
+        made = Decoder.load(spec, weights, torch.bfloat16, place, random_tokens(150, 3))
+    made.attention_in_bytes = frozenset(range(spec.num_layers)) if attention else frozenset()
+    return made
 
 
 class Recorder:
@@ -79,6 +90,11 @@ class Setup:
 def engine(variant: str, setup: Setup | None = None, eos: frozenset[int] = frozenset()) -> Engine:
     """An engine with nothing in its cache."""
     chosen = setup or Setup()
+    return engine_of(runner(variant, chosen), chosen, eos)
+
+
+def engine_of(steps: StepRunner, chosen: Setup, eos: frozenset[int] = frozenset()) -> Engine:
+    """An engine that runs its steps so, with nothing in its cache."""
     arena = Arena(chosen.slots)
     limits = Limits(
         max_batched_tokens=chosen.budget,
@@ -88,7 +104,7 @@ def engine(variant: str, setup: Setup | None = None, eos: frozenset[int] = froze
         free_rows=chosen.free_rows,
     )
     cache_ = SegmentTree(arena) if chosen.share else NaiveCache(arena)
-    return Engine(runner(variant, chosen), Scheduler(cache_, limits), eos)
+    return Engine(steps, Scheduler(cache_, limits), eos)
 
 
 def runner(variant: str, chosen: Setup) -> StepRunner:
@@ -142,10 +158,16 @@ def prompt_logprobs(made: Engine, prompt: Sequence[int]) -> list[float]:
 
 def score(made: Engine, prompt: Sequence[int], labels: Sequence[Sequence[int]]) -> list[float]:
     """Log-probability of every label behind the prompt."""
-    made.add(Request(0, tuple(prompt), ScoreLabels(LabelTrie.build(labels))))
-    found = [event for event in run(made) if isinstance(event, Scored)]
-    assert len(found) == 1
-    return list(found[0].logprobs)
+    return scores(made, [prompt], labels)[0]
+
+
+def scores(made: Engine, prompts: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Log-probabilities of every label behind each of some prompts that are handed in together."""
+    for number, prompt in enumerate(prompts):
+        made.add(Request(number, tuple(prompt), ScoreLabels(LabelTrie.build(labels))))
+    found = {event.request.id: list(event.logprobs) for event in run(made) if isinstance(event, Scored)}
+    assert len(found) == len(prompts)
+    return [found[number] for number in range(len(prompts))]
 
 
 def sampled(seed: int) -> GenerationParameters:

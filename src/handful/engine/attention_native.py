@@ -17,17 +17,26 @@ from handful.engine.request import ScoreLabels
 from handful.model.ops.native.attention import AttentionKernel, Reads, check_plan, pack_visibility
 from handful.model.spec import ModelSpec
 
+# Making bytes of a run's keys and values costs what some 60 rows under a key head save by it; a tile is 64 keys.
+BYTES_PAY_FROM, BYTES_TAKE_KEYS = 96, 64
+
 
 class NativeAttention:
-    """The attention of one step, layer by layer: store the new keys and values, then read by the plan."""
+    """The attention of one step, layer by layer: store the new keys and values, then read by the plan.
 
-    def __init__(self, kernel: AttentionKernel, batch: Batch, memory: KVMemory, spec: ModelSpec) -> None:
+    In the layers `in_bytes`, runs that many rows read are multiplied in bytes.
+    """
+
+    def __init__(
+        self, kernel: AttentionKernel, in_bytes: frozenset[int], batch: Batch, memory: KVMemory, spec: ModelSpec
+    ) -> None:
         self._kernel = kernel
+        self._in_bytes = in_bytes
         self._memory = memory
         self._windows = spec.windows
         self._scale = spec.attention_scale
         slots, num_slots = batch.slots, memory.keys.shape[1]
-        reads = plan_reads(batch)
+        reads = plan_reads(batch, spec.num_heads // spec.num_kv_heads)
         self._plans = {
             window: check_plan(seen_through(window, reads, batch), slots, num_slots) for window in set(spec.windows)
         }
@@ -35,11 +44,16 @@ class NativeAttention:
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q `[N, H, D]`, k and v `[N, Hkv, D]` of the step's tokens -> the attention's output `[N, H, D]`."""
         memory = (self._memory.keys[layer], self._memory.values[layer])
-        return self._kernel(self._plans[self._windows[layer]], (q, k, v), memory, self._scale)
+        plan = self._plans[self._windows[layer]]
+        return self._kernel(plan, (q, k, v), memory, self._scale, layer in self._in_bytes)
 
 
-def plan_reads(batch: Batch) -> Reads:
-    """Who reads what, by causality alone; `seen_through` adds a window and the label tries."""
+def plan_reads(batch: Batch, group: int) -> Reads:
+    """Who reads what, by causality alone; `seen_through` adds a window and the label tries.
+
+    `group` is the number of query heads of a key head. Only runs may be in bytes: their keys and values are computed
+    already, so what rounding moves is one row's result and not what others will read.
+    """
     runs, placed = batch.runs, batch.placed
     num_rows = np.array([*(r.end_row - r.first_row for r in runs), *(p.work.count for p in placed)], dtype=np.int64)
     num_keys = np.array([*(len(r.segment.tokens) for r in runs), *(p.num_keys for p in placed)], dtype=np.int64)
@@ -48,11 +62,13 @@ def plan_reads(batch: Batch) -> Reads:
     within = own_rows - np.repeat([p.row for p in placed], num_rows[len(runs) :])
     run_keys = [np.arange(r.segment.start, r.segment.start + len(r.segment.tokens)) for r in runs]
     run_rows = num_rows[: len(runs)]
+    reads_run = np.arange(len(num_rows)) < len(runs)
     return Reads(
         first_row=np.array([*(r.first_row for r in runs), *(p.row for p in placed)], dtype=np.int64),
         num_rows=num_rows,
         num_keys=num_keys,
         first_word=np.full(len(num_rows), -1),
+        in_bytes=(reads_run & (num_rows * group >= BYTES_PAY_FROM) & (num_keys >= BYTES_TAKE_KEYS)).astype(np.int64),
         low=np.zeros(num_rows.sum(), dtype=np.int64),
         high=np.concatenate((np.repeat(num_keys[: len(runs)], run_rows), own_first + within + 1)),
         key_slots=np.concatenate([*run_keys, *(p.key_slots for p in placed)]),

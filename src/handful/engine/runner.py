@@ -29,7 +29,7 @@ def choose_attention(decoder: Decoder, *, native: bool) -> AttentionOf:
     kernel = None
     if native and decoder.device.type == "cpu":
         kernel = AttentionKernel.find(decoder.dtype, decoder.spec.head_dim)
-    return TorchAttention if kernel is None else partial(NativeAttention, kernel)
+    return TorchAttention if kernel is None else partial(NativeAttention, kernel, decoder.attention_in_bytes)
 
 
 class Runner:

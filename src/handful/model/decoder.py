@@ -18,9 +18,11 @@ from handful.model.calibration import OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
 from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights
 from handful.model.ops.linear import Head, Linear, make_head, make_linear
+from handful.model.ops.native.attention import AttentionKernel
 from handful.model.ops.norm import Normalise
 from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate_in_place, rotation_at
 from handful.model.quantising import Quantised, Watch, quantise_head, quantise_layer
+from handful.model.quantising_attention import ComparedSequence, SequenceInBytes
 from handful.model.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Layers:
 
     layers: list[Layer]
     kinds: tuple[frozenset[LinearKind], ...] = ()
+    in_bytes: frozenset[int] = frozenset()
     hidden: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
@@ -75,7 +78,7 @@ class Decoder:
             frequencies, self._rotary_factor = inverse_frequencies(self.spec.rotary)
             self._frequencies = frequencies.to(device)
         read = self._read_layers(reader, calibration)
-        self._layers, self.quantised = read.layers, read.kinds
+        self._layers, self.quantised, self.attention_in_bytes = read.layers, read.kinds, read.in_bytes
         self.has_int8_head, self.divergence = False, 0.0
         if calibration is not None:
             self._quantise_head(reader, calibration, read.hidden)
@@ -92,8 +95,9 @@ class Decoder:
         """Read, check and pack the weights.
 
         With `calibration`, the tokens `[T]` of any text, linears are quantised, those that stay near enough to
-        themselves on this text, and so is the head. `quantised` and `has_int8_head` then name them, and `divergence` is
-        the mean KL divergence of the next token's probabilities on the text from those of the whole model, in nats.
+        themselves on this text, and so are the head and the attention. `quantised`, `has_int8_head` and
+        `attention_in_bytes` (numbers of layers) then name them, and `divergence` is the mean KL divergence of the next
+        token's probabilities on the text from those of the whole model, in nats.
 
         Raises CheckpointError that names the tensor where one is missing, has another shape than `spec` says or holds
         something other than floating-point numbers; shapes are checked before anything is read.
@@ -118,13 +122,14 @@ class Decoder:
             return Layers([pack_layer(self.spec, read_weights(reader, number)) for number in layers])
         found: list[Quantised] = []
         tokens, positions = self._positioned(calibration)
-        hidden, how = self._embed(tokens, positions), (self._rotation(positions), OneSequence(self.spec))
+        attend = ComparedSequence(self.spec, self._kernel_with_bytes())
+        hidden, how = self._embed(tokens, positions), (self._rotation(positions), attend)
         for number in layers:
             weights, watch = read_weights(reader, number), Watch()
             exact = pack_layer(self.spec, weights)
             hidden = self._run_layer(number, watch.over(exact), hidden, how)
             found.append(quantise_layer(self.spec, weights, exact, watch.inputs))
-        return Layers([one.layer for one in found], tuple(one.kinds for one in found), hidden)
+        return Layers([one.layer for one in found], tuple(one.kinds for one in found), attend.layers, hidden)
 
     def _quantise_head(self, reader: TensorReader, calibration: Tensor, hidden: Tensor) -> None:
         """Quantise the head, where a layer is, and measure what all of it comes to.
@@ -139,9 +144,15 @@ class Decoder:
             head = quantise_head(*_head_weights(reader, ends.embedding), ends.head, narrowed)
             self.has_int8_head = head is not ends.head
             self._ends = replace(ends, head=head)
-        quick = self.forward(*self._positioned(calibration), OneSequence(self.spec))
+        kernel = self._kernel_with_bytes()
+        attend = kernel and SequenceInBytes(self.spec, kernel, self.attention_in_bytes)
+        quick = self.forward(*self._positioned(calibration), attend or OneSequence(self.spec))
         found = self.logits(self.final_norm(quick[-_LOGIT_ROWS:])).log_softmax(-1)
         self.divergence = F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
+
+    def _kernel_with_bytes(self) -> AttentionKernel | None:
+        kernel = AttentionKernel.find(self.dtype, self.spec.head_dim) if self.device.type == "cpu" else None
+        return kernel if kernel is not None and kernel.has_bytes else None
 
     def _positioned(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """As many tokens of a text as fit, and their positions."""

@@ -93,4 +93,5 @@ def _described(decoder: Decoder) -> dict[str, str]:
         return {}
     counts: dict[str, int] = {kind: sum(kind in kinds for kinds in decoder.quantised) for kind in LINEAR_KINDS}
     counts["head"] = int(decoder.has_int8_head)
+    counts["attention"] = len(decoder.attention_in_bytes)
     return {"int8": ", ".join(f"{kind} {count}" for kind, count in counts.items())}

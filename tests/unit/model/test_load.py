@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from handful.errors import CheckpointError, InvalidParameterError
-from handful.model import load, precision, quantising
+from handful.model import load, precision, quantising, quantising_attention
 from handful.model.families import NotNativeError
 from handful.model.load import load_model
+from handful.model.ops.native.attention import AttentionKernel
 from handful.model.precision import dtype_name, has_int8_products, resolve_precision
 from handful.model.source import ModelFiles
 from tests.unit.model.naive_attention import naive_logits
@@ -100,7 +101,7 @@ def test_an_int8_model_says_so_and_what_is_in_int8_and_is_smaller() -> None:
     info = load_model(files_of(checkpoint("llama")), "int8", "cpu").info
     assert info.precision == "int8"
     assert info.details["int8"].startswith("qkv ")
-    assert info.details["int8"].endswith("head 1")
+    assert "head 1" in info.details["int8"]
     assert info.weight_bytes < whole.weight_bytes
     assert "int8" not in whole.details
 
@@ -133,7 +134,17 @@ def test_a_head_that_errs_too_much_is_left_as_it_is(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(quantising, "relative_error", error)
     info = load_model(files_of(checkpoint("llama")), "int8", "cpu").info
-    assert info.details["int8"].endswith("head 0")
+    assert "head 0" in info.details["int8"]
+
+
+@needs_bytes
+def test_attention_is_in_bytes_in_layers_where_it_errs_little_and_a_kernel_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = AttentionKernel.find(resolve_precision("auto", torch.device("cpu")), 12)
+    layers = load_model(files_of(checkpoint("llama")), "int8", "cpu").spec.num_layers
+    able = layers if kernel is not None and kernel.has_bytes else 0
+    assert load_model(files_of(checkpoint("llama")), "int8", "cpu").info.details["int8"].endswith(f"attention {able}")
+    monkeypatch.setattr(quantising_attention, "MAX_ERROR", 0.0)
+    assert load_model(files_of(checkpoint("llama")), "int8", "cpu").info.details["int8"].endswith("attention 0")
 
 
 @needs_bytes

@@ -15,17 +15,28 @@ from handful.model.ops.attention import attend_plain
 from handful.model.ops.native.attention import AttentionKernel, Plan, Reads, check_plan, pack_visibility
 
 SHAPES = [(4, 4, 64), (9, 3, 64), (4, 2, 80), (8, 1, 128), (4, 2, 10), (2, 1, 12), (3, 1, 7), (5, 5, 1), (4, 1, 200)]
+# Each kernel's name and element type; `bytes` is bf16 with every read in bytes.
+KINDS = {
+    "f32": torch.float32,
+    "f32_avx2": torch.float32,
+    "bf16": torch.bfloat16,
+    "amx": torch.bfloat16,
+    "bytes": torch.bfloat16,
+}
 # Each probability and each output is rounded to bfloat16 once (half a unit: 2^-9); outputs are averages of values
-# below 4 or so.
-TOLERANCE = {torch.float32: 3e-6, torch.bfloat16: 1.6e-2}
+# below 4 or so. In bytes a key errs by 1% or so of its length, so a score by some hundredths and a probability by as
+# many in a hundred.
+TOLERANCE = {"f32": 3e-6, "f32_avx2": 3e-6, "bf16": 1.6e-2, "amx": 1.6e-2, "bytes": 0.12}
+LARGEST_ERROR_IN_BYTES = 0.02  # of all results together, relative
+NAMES = {"bytes": "bf16"}
 
 
-# Each kernel's name and element type.
-KINDS = {"f32": torch.float32, "f32_avx2": torch.float32, "bf16": torch.bfloat16, "amx": torch.bfloat16}
+def built(kind: str) -> bool:
+    return NAMES.get(kind, kind) in AttentionKernel.all(KINDS[kind])
 
 
 def kernel(kind: str) -> AttentionKernel:
-    found = AttentionKernel.all(KINDS[kind]).get(kind)
+    found = AttentionKernel.all(KINDS[kind]).get(NAMES.get(kind, kind))
     if found is None:
         pytest.skip(f"no native attention {kind}: not built, or the processor lacks the instructions")
     return found
@@ -47,6 +58,7 @@ class OneRead:
     slots: NDArray[np.int64]
     visible: NDArray[np.bool_]
     as_words: bool = False
+    in_bytes: bool = True
 
 
 def join(reads: list[OneRead]) -> Reads:
@@ -67,6 +79,7 @@ def join(reads: list[OneRead]) -> Reads:
         num_rows=np.array([len(read.rows) for read in reads]),
         num_keys=np.array([len(read.slots) for read in reads]),
         first_word=np.array(first_words),
+        in_bytes=np.array([int(read.in_bytes) for read in reads]),
         low=np.concatenate(lows),
         high=np.concatenate(highs),
         key_slots=np.concatenate([read.slots for read in reads]),
@@ -95,8 +108,10 @@ class Step:
     def plan(self, reads: list[OneRead]) -> Plan:
         return check_plan(join(reads), self.new_slots, len(self.memory[0]))
 
-    def run(self, reads: list[OneRead]) -> Tensor:
-        return kernel(self.kind)(self.plan(reads), self.qkv, self.memory, self.scale)
+    def run(self, reads: list[OneRead], in_bytes: bool | None = None) -> Tensor:
+        if in_bytes is None:
+            in_bytes = self.kind == "bytes"
+        return kernel(self.kind)(self.plan(reads), self.qkv, self.memory, self.scale, in_bytes)
 
     def expected(self, reads: list[OneRead]) -> Tensor:
         """Row by row in float32, after the new keys and values are stored."""
@@ -122,7 +137,10 @@ def check(step: Step, reads: list[OneRead]) -> None:
     expected = step.expected(reads)
     found = step.run(reads)
     assert found.dtype == step.qkv[0].dtype
-    assert (found.float() - expected).abs().max() < TOLERANCE[found.dtype]
+    errors = found.float() - expected
+    assert errors.abs().max() < TOLERANCE[step.kind]
+    if step.kind == "bytes":
+        assert errors.norm() < LARGEST_ERROR_IN_BYTES * expected.norm()
 
 
 def shared_and_private(num_shared: int, own: list[int], past: int, step: Step) -> list[OneRead]:
@@ -198,9 +216,7 @@ def plans(draw: st.DrawFn) -> tuple[tuple[int, int, int], str, int, list[OneRead
         reads.append(OneRead(rows, slots, visible, as_words))
     new = np.arange(num_slots - num_tokens, num_slots)
     reads.append(OneRead(np.arange(num_tokens), new, causal(num_tokens, num_tokens)))
-    kind = draw(
-        st.sampled_from([kind for kind, dtype in KINDS.items() if kind in AttentionKernel.all(dtype)] or ["f32"])
-    )
+    kind = draw(st.sampled_from([kind for kind in KINDS if built(kind)] or ["f32"]))
     return (group * kv_heads, kv_heads, size), kind, num_slots, reads, num_tokens
 
 
@@ -268,6 +284,58 @@ def test_unscaled_scores_in_the_hundreds_are_no_trouble(kind: str) -> None:
     assert (step.run(reads) - step.expected(reads)).abs().max() < 1e-3
 
 
+def test_only_marked_reads_are_in_bytes_and_only_where_they_may_be() -> None:
+    torch.manual_seed(10)
+    step = Step.random((9, 3, 64), 32, 400, "bytes")
+    reads = shared_and_private(300, [32], 60, step)
+    exact, all_marked = step.run(reads, in_bytes=False), step.run(reads)
+    none_marked = step.run([replace(read, in_bytes=False) for read in reads])
+    run_marked = step.run([reads[0], replace(reads[1], in_bytes=False)])
+    assert torch.equal(none_marked, exact)
+    assert not torch.equal(run_marked, exact)
+    assert not torch.equal(run_marked, all_marked)
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-33, 1e-3])
+def test_a_probable_key_with_next_to_no_value_leaves_the_others_their_digits_in_bytes(length: float) -> None:
+    torch.manual_seed(12)
+    step = Step.random((4, 2, 64), 20, 300, "bytes")
+    q, k, v = step.qkv
+    step.memory[0][0] = q[0, :2] * 1.2  # the first key has most of the probability
+    step.memory[1][0] = length * step.memory[1][0]
+    step.qkv = (q[:1].expand(20, -1, -1).contiguous() + 0.1 * q, k, v)
+    check(step, [OneRead(np.arange(20), np.arange(200), np.ones((20, 200), dtype=np.bool_))])
+
+
+def test_values_of_zeros_give_zeros_in_bytes() -> None:
+    torch.manual_seed(13)
+    step = Step.random((4, 2, 64), 20, 300, "bytes")
+    step.memory[1][:] = 0.0
+    found = step.run([OneRead(np.arange(20), np.arange(200), np.ones((20, 200), dtype=np.bool_))])
+    assert torch.equal(found, torch.zeros_like(found))
+
+
+def test_a_key_or_value_that_is_no_number_spoils_only_rows_that_see_it_in_bytes() -> None:
+    torch.manual_seed(11)
+    for spoilt in range(2):
+        step = Step.random((4, 2, 64), 20, 300, "bytes")
+        visible = np.ones((20, 200), dtype=np.bool_)
+        visible[5:, 70] = False
+        reads = [OneRead(np.arange(20), np.arange(200), visible, as_words=True)]
+        sound = step.run(reads)
+        step.memory[spoilt][70, 1, 3] = float("nan")  # of the second key head: query heads 2 and 3
+        found = step.run(reads)
+        assert found[:5, 2:].isnan().any(dim=-1).all()
+        assert torch.equal(found[:, :2], sound[:, :2])
+        assert not found[5:].isnan().any() or spoilt  # a value's scale is part of its tile's
+
+
+def test_a_kernel_without_bytes_refuses_to_use_them() -> None:
+    step = Step.random((4, 2, 8), 3, 100, "f32")
+    with pytest.raises(ValueError, match="multiplies no bytes"):
+        step.run([OneRead(np.arange(3), step.new_slots, causal(3, 3))], in_bytes=True)
+
+
 def good_plan() -> tuple[Reads, NDArray[np.int64]]:
     return join([OneRead(np.arange(3), np.arange(70), causal(3, 70), as_words=True)]), np.array([1, 2, 3])
 
@@ -287,6 +355,7 @@ def good_plan() -> tuple[Reads, NDArray[np.int64]]:
         ({"high": np.array([0, 71, 0])}, "outside its read"),
         ({"num_keys": np.array([-1])}, "fewer than no"),
         ({"num_keys": np.array([70, 1])}, "each read needs"),
+        ({"in_bytes": np.array([1, 0])}, "each read needs"),
         ({"first_word": np.array([1])}, "outside words"),
     ],
 )

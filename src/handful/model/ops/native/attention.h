@@ -5,11 +5,13 @@
 // and head, which is the log-sum-exp merge of ops/attention.py done key tile by key tile.
 //
 // Numbers: products and sums in float32; a row's keys are always taken in the same order and in tiles of 64 from the
-// start of a read, so what a row gets depends on its reads alone and not on the rows beside it (to the bit).
+// start of a read, so what a row gets depends on its reads alone and not on the rows beside it (to the bit). A layer may
+// have the reads that are marked multiplied in bytes.
 //
 // Files: attention_kernel.h is the walk over units, reads and tiles; attention_pack.h brings keys and values into the
-// order of the products; attention_tile.h (AVX-512, AVX2) and attention_tile_amx.h (AMX) are the arithmetic of one tile;
-// attention_{f32,f32_avx2,bf16,amx}.cpp put them together for one element type and processor.
+// order of the products; attention_tile.h (AVX-512, AVX2) and attention_tile_amx.h (AMX) are the arithmetic of one tile,
+// behind attention_exact.h; attention_bytes.h is all that in bytes; attention_{f32,f32_avx2,bf16,amx}.cpp put them
+// together for one element type and processor.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +22,7 @@ namespace handful {
 // `num_keys` entries of `key_slots` from `first_key`. Entry e sees the keys [low[e], high[e]) of the read; with
 // first_word >= 0 instead those whose bits are set, in ceil(num_keys / 64) words an entry from words[first_word].
 struct Read {
-  int64_t first_row, num_rows, first_entry, first_key, num_keys, first_word;
+  int64_t first_row, num_rows, first_entry, first_key, num_keys, first_word, in_bytes;
 };
 
 struct Plan {
@@ -43,6 +45,7 @@ struct Call {
   void* out;          // [num_tokens, num_heads, head_dim]
   int64_t q_stride, k_stride, v_stride;
   int64_t num_heads, num_kv_heads, head_dim, num_threads;
+  int64_t in_bytes;  // whether reads that are marked are multiplied in bytes
   double scale;
 };
 

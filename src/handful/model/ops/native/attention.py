@@ -15,18 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, library
+from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, library
 
 Integers = NDArray[np.int64]
 
 _KEYS_IN_A_WORD = 64
 MOST_DIMENSIONS = 512  # of a head
-
 # The kernels for each element type and the instruction sets they need, the fastest first.
 _KERNELS = {
-    torch.bfloat16: {"amx": AMX, "bf16": AVX512_BF16},
+    torch.bfloat16: {"amx": AMX, "bf16": AVX512_BF16 | AVX512_VNNI},
     torch.float32: {"f32": AVX512, "f32_avx2": AVX2},
 }
+_WITH_BYTES = {"bf16"}  # those that can multiply bytes instead
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +37,7 @@ class Reads:
     num_keys            `[R]` how many keys they read; rows and keys of the reads follow one another in the arrays below
     first_word          `[R]` where a read's bits begin in `words`, or -1: then `low` and `high` say what is visible
     low, high           `[E]` each row of each read sees the keys `[low, high)` of its read
+    in_bytes            `[R]` 1 for a read that is multiplied in bytes in the layers that may be, 0 for the others
     key_slots           `[K]` where the keys lie in the KV memory
     words               uint64: ceil(num_keys / 64) words a row, lowest bit first
 
@@ -47,6 +48,7 @@ class Reads:
     num_rows: Integers
     num_keys: Integers
     first_word: Integers
+    in_bytes: Integers
     low: Integers
     high: Integers
     key_slots: Integers
@@ -65,6 +67,7 @@ class _CallStruct(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out")),
         *((name, ctypes.c_int64) for name in ("q_stride", "k_stride", "v_stride")),
         *((name, ctypes.c_int64) for name in ("num_heads", "num_kv_heads", "head_dim", "num_threads")),
+        ("in_bytes", ctypes.c_int64),
         ("scale", ctypes.c_double),
     ]
 
@@ -94,7 +97,7 @@ def check_plan(reads: Reads, new_slots: Integers, num_slots: int) -> Plan:
     if len(reads.low) and (reads.low.min() < 0 or (reads.high > np.repeat(reads.num_keys, reads.num_rows)).any()):
         raise ValueError("an entry sees keys outside its read")
     starts = [np.cumsum(counts) - counts for counts in (reads.num_rows, reads.num_keys)]
-    columns = (reads.first_row, reads.num_rows, starts[0], starts[1], reads.num_keys, reads.first_word)
+    columns = (reads.first_row, reads.num_rows, starts[0], starts[1], reads.num_keys, reads.first_word, reads.in_bytes)
     table = np.stack(columns, axis=1)  # `Read` of attention.h, row by row
     new_slots = np.ascontiguousarray(new_slots, dtype=np.int64)
     kept = (np.ascontiguousarray(table), reads.low, reads.high, reads.words, reads.key_slots, new_slots)
@@ -102,8 +105,11 @@ def check_plan(reads: Reads, new_slots: Integers, num_slots: int) -> Plan:
 
 
 def _check_lengths(reads: Reads) -> None:
-    if not len(reads.first_row) == len(reads.num_rows) == len(reads.num_keys) == len(reads.first_word):
-        raise ValueError("each read needs its first row, its number of rows and of keys and its first word")
+    columns = (reads.num_rows, reads.num_keys, reads.first_word, reads.in_bytes)
+    if any(len(column) != len(reads.first_row) for column in columns):
+        raise ValueError(
+            "each read needs its first row, number of rows and of keys, first word and whether it is in bytes"
+        )
     if len(reads.num_rows) and min(reads.num_rows.min(), reads.num_keys.min()) < 0:
         raise ValueError("a read has fewer than no rows or keys")
     if not len(reads.low) == len(reads.high) == reads.num_rows.sum():
@@ -132,7 +138,8 @@ def pack_visibility(visible: NDArray[np.bool_]) -> NDArray[np.uint64]:
 class AttentionKernel:
     """The kernel for one element type. `find` says whether this machine has it."""
 
-    def __init__(self, dtype: torch.dtype, function: Callable[..., int]) -> None:
+    def __init__(self, name: str, dtype: torch.dtype, function: Callable[..., int]) -> None:
+        self.has_bytes = name in _WITH_BYTES
         self._dtype = dtype
         self._function = function
 
@@ -148,28 +155,37 @@ class AttentionKernel:
         if built is None:
             return {}
         return {
-            name: cls(dtype, getattr(built.functions, f"handful_attention_{name}"))
+            name: cls(name, dtype, getattr(built.functions, f"handful_attention_{name}"))
             for name, features in _KERNELS.get(dtype, {}).items()
             if built.has(features)
         }
 
     def __call__(
-        self, plan: Plan, qkv: tuple[Tensor, Tensor, Tensor], memory: tuple[Tensor, Tensor], scale: float
+        self,
+        plan: Plan,
+        qkv: tuple[Tensor, Tensor, Tensor],
+        memory: tuple[Tensor, Tensor],
+        scale: float,
+        in_bytes: bool = False,
     ) -> Tensor:
         """Store the step's keys and values in the memory of a layer, then attend.
 
         qkv: `[N, H, D]`, `[N, Hkv, D]`, `[N, Hkv, D]`, rows any distance apart; memory: keys and values
         `[slots, Hkv, D]`; all of the kernel's type. `scale` is positive. Returns `[N, H, D]`.
+
+        With `in_bytes` the reads that are marked are multiplied in bytes, where the kernel `has_bytes`.
         """
         q, k, v = qkv
         keys, values = memory
         self._check(plan, qkv, memory)
         if not scale > 0:
             raise ValueError(f"the scale of scores must be above 0, not {scale}")
+        if in_bytes and not self.has_bytes:
+            raise ValueError("this kernel multiplies no bytes")
         out = torch.empty(q.shape, dtype=q.dtype)
         pointers = (x.data_ptr() for x in (q, k, v, keys, values, out))
         sizes = (q.shape[1], k.shape[1], q.shape[2], torch.get_num_threads())
-        call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), *sizes, scale)
+        call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), *sizes, in_bytes, scale)
         if self._function(ctypes.byref(plan.struct), ctypes.byref(call)):
             raise MemoryError("no memory for the attention of a step")
         return out

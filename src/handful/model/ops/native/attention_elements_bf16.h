@@ -3,7 +3,7 @@
 
 #include "handful.h"
 #include "lanes_avx512.h"
-#define HANDFUL_TARGET HANDFUL_AVX512_BF16
+#define HANDFUL_TARGET HANDFUL_AVX512_BF16_VNNI
 
 namespace {
 
@@ -16,6 +16,11 @@ struct Elements {
   // Up to 32 elements as 16 lanes of pairs; those behind `count` are 0.
   HANDFUL_TARGET static inline __m512i load(const Type* from, int count) {
     return _mm512_maskz_loadu_epi16(mask(count), from);
+  }
+  // Up to 16 elements as numbers; those behind `count` are 0.
+  HANDFUL_TARGET static inline __m512 floats(const Type* from, int count) {
+    const __m256i narrow = _mm256_maskz_loadu_epi16(static_cast<__mmask16>(mask(count)), from);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
   }
   // Up to 16 elements of two rows, element i of both in lane i. The second row may be missing (null).
   HANDFUL_TARGET static inline __m512i zip(const Type* first, const Type* second, int count) {

@@ -8,5 +8,5 @@
 #include "attention_kernel.h"
 
 HANDFUL_API int handful_attention_f32(const handful::Plan* plan, const handful::Call* call) {
-  return attend_step(*plan, *call);
+  return attend_step<Exact>(*plan, *call);
 }

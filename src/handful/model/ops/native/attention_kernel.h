@@ -6,7 +6,9 @@
 // chunks, so that a tile is read from the first-level cache by a chunk. Units know nothing of each other.
 #pragma once
 
-#include "attention_pack.h"
+#include <algorithm>
+
+#include "attention_exact.h"
 #include "attention_shape.h"
 
 namespace {
@@ -49,7 +51,6 @@ struct Unit {
   const Shape& shape;
   int64_t kv_head, first_row, end_row;
   int64_t group;        // query heads of a key head
-  int64_t most_tiles;   // tiles packed at a time
   States states;        // of its rows, in each its query heads
   Packed* shared;       // tiles of a read that other units read too
   Packed* own;          // tiles of a read that ends within the unit
@@ -68,7 +69,17 @@ struct Part {
   int64_t entry(int64_t row) const { return read.first_entry + row - read.first_row; }
 };
 
-inline int64_t tile_lanes(const Shape& shape) { return packed_key_lanes(shape) + packed_value_lanes(shape); }
+// How many tiles of a form are packed at a time.
+template <class Form>
+inline int64_t most_tiles(const Shape& shape) {
+  const int64_t fitting = kPackedBytes / (Form::tile_lanes(shape) * 4);
+  return std::max(fitting, int64_t{1});
+}
+
+template <class Form>
+inline int64_t packed_room(const Shape& shape) {
+  return most_tiles<Form>(shape) * Form::tile_lanes(shape) * 4;
+}
 
 inline Part part_of(const Unit& unit, int64_t number) {
   const Read& read = unit.plan.reads[number];
@@ -100,13 +111,18 @@ inline uint64_t visible_keys(const Plan& plan, const Part& part, int64_t row, in
   return (~uint64_t{0} >> (kTileKeys - high)) & (~uint64_t{0} << low);
 }
 
-inline PackedTile packed_tile(const Unit& unit, const Part& part, const Packed& packed, int64_t tile) {
-  const uint32_t* keys = packed.lanes + (tile - packed.first_tile) * tile_lanes(unit.shape);
+template <class Form>
+inline uint32_t* packed_tile(const Unit& unit, const Packed& packed, int64_t tile) {
+  return packed.lanes + (tile - packed.first_tile) * Form::tile_lanes(unit.shape);
+}
+
+inline int keys_of_tile(const Part& part, int64_t tile) {
   const int64_t left = part.read.num_keys - tile * kTileKeys;
-  return {keys, keys + packed_key_lanes(unit.shape), static_cast<int>(left < kTileKeys ? left : kTileKeys)};
+  return static_cast<int>(left < kTileKeys ? left : kTileKeys);
 }
 
 // Packs some tiles of a read where they aren't packed yet.
+template <class Form>
 HANDFUL_TARGET inline const Packed& pack_tiles(const Unit& unit, const Part& part, int64_t first_tile,
                                                int64_t end_tile) {
   Packed& packed = part.num_rows < part.read.num_rows ? *unit.shared : *unit.own;
@@ -118,14 +134,11 @@ HANDFUL_TARGET inline const Packed& pack_tiles(const Unit& unit, const Part& par
   const Read& last = unit.plan.reads[unit.plan.num_reads - 1];
   const int64_t end_key = last.first_key + last.num_keys;
   for (int64_t tile = first_tile; tile < end_tile; ++tile) {
-    const int64_t first_key = part.read.first_key + tile * kTileKeys;
+    const int64_t first_key = part.read.first_key + tile * kTileKeys, known_keys = end_key - first_key;
     const int64_t* slots = unit.plan.key_slots + first_key;
-    const PackedTile to = packed_tile(unit, part, packed, tile);
-    const int64_t known_keys = end_key - first_key;
     const Source keys{static_cast<const Elements::Type*>(unit.call.keys) + head, slots, stride, known_keys};
     const Source values{static_cast<const Elements::Type*>(unit.call.values) + head, slots, stride, known_keys};
-    pack_keys(unit.shape, keys, to.num_keys, const_cast<uint32_t*>(to.keys));
-    pack_values(unit.shape, values, to.num_keys, const_cast<uint32_t*>(to.values));
+    Form::pack(unit.shape, keys, values, keys_of_tile(part, tile), packed_tile<Form>(unit, packed, tile));
   }
   return packed;
 }
@@ -158,20 +171,23 @@ inline Sight seen_by_all(const Plan& plan, const Part& part, int64_t first_row, 
 }
 
 // A chunk of stacked rows (row by row, in each its query heads) from stacked row `first`, through some tiles.
+template <class Form>
 HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, const Packed& packed, int64_t first) {
   const Shape& shape = unit.shape;
   const int64_t left = part.num_rows * unit.group - first;
   const int count = static_cast<int>(left < kChunkRows ? left : kChunkRows);
   prefetch_queries(unit, part, first + count, first + (left < 2 * kChunkRows ? left : 2 * kChunkRows));
   uint32_t* q = unit.q;
-  for (int i = 0; i < count; ++i) pack_query(shape, query_at(unit, part, first + i), q + i * shape.q_steps);
+  for (int i = 0; i < count; ++i)
+    Form::pack_query(shape, query_at(unit, part, first + i), q + i * Form::query_lanes(shape));
   const States states = unit.states.from(shape, (part.first_row - unit.first_row) * unit.group + first);
   const int64_t row = part.first_row + first / unit.group, last = part.first_row + (first + count - 1) / unit.group;
   const Sight sight = seen_by_all(unit.plan, part, row, last + 1);
   for (int64_t tile = packed.first_tile; tile < packed.end_tile; ++tile) {
-    const PackedTile keys = packed_tile(unit, part, packed, tile);
+    const uint32_t* keys = packed_tile<Form>(unit, packed, tile);
+    const int num_keys = keys_of_tile(part, tile);
     if (sight.low <= tile * kTileKeys && (tile + 1) * kTileKeys <= sight.high) {
-      attend_tile(count, shape, keys, q, nullptr, states);
+      Form::attend(count, shape, keys, num_keys, q, nullptr, states);
       continue;
     }
     uint64_t words[kChunkRows] = {};
@@ -180,7 +196,18 @@ HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, cons
       const bool same_row = i && (first + i) % unit.group;
       words[i] = same_row ? words[i - 1] : visible_keys(unit.plan, part, mine, tile);
     }
-    attend_tile(count, shape, keys, q, words, states);
+    Form::attend(count, shape, keys, num_keys, q, words, states);
+  }
+}
+
+// A unit's rows of one read through all its tiles.
+template <class Form>
+HANDFUL_TARGET inline void attend_part(const Unit& unit, const Part& part) {
+  const int64_t stacked = part.num_rows * unit.group, step = most_tiles<Form>(unit.shape);
+  for (int64_t tile = part.first_tile; tile < part.end_tile; tile += step) {
+    const int64_t end = tile + step < part.end_tile ? tile + step : part.end_tile;
+    const Packed& packed = pack_tiles<Form>(unit, part, tile, end);
+    for (int64_t first = 0; first < stacked; first += kChunkRows) attend_chunk<Form>(unit, part, packed, first);
   }
 }
 
@@ -197,6 +224,7 @@ HANDFUL_TARGET inline void write_out(const Unit& unit) {
     }
 }
 
+template <class Bytes>
 HANDFUL_TARGET void run_unit(const Unit& unit) {
   const size_t num_states = static_cast<size_t>(unit.num_states());
   std::memset(unit.states.out, 0, num_states * unit.shape.padded_dim * sizeof(float));
@@ -204,12 +232,8 @@ HANDFUL_TARGET void run_unit(const Unit& unit) {
   for (size_t i = 0; i < num_states; ++i) unit.states.tops[i] = kLowest;
   for (int64_t number = 0; number < unit.plan.num_reads; ++number) {
     const Part part = part_of(unit, number);
-    const int64_t stacked = part.num_rows * unit.group;
-    for (int64_t tile = part.first_tile; tile < part.end_tile; tile += unit.most_tiles) {
-      const int64_t end = tile + unit.most_tiles < part.end_tile ? tile + unit.most_tiles : part.end_tile;
-      const Packed& packed = pack_tiles(unit, part, tile, end);
-      for (int64_t first = 0; first < stacked; first += kChunkRows) attend_chunk(unit, part, packed, first);
-    }
+    if (unit.call.in_bytes && part.read.in_bytes) attend_part<Bytes>(unit, part);
+    else attend_part<Exact>(unit, part);
   }
   write_out(unit);
 }
@@ -237,17 +261,18 @@ inline Shape shape_of(const Call& call) {
   return {head_dim, num_vectors, num_vectors * kLanes, rounded_up(steps, kProductSteps), scale_log2};
 }
 
-// A step's attention in one layer. Returns 0, or 1 when there was no memory for it.
+// A step's attention in one layer; `Bytes` is the form of what may be taken in bytes. Returns 0, or 1 when there was no memory for it.
+template <class Bytes>
 inline int attend_step(const Plan& plan, const Call& call) {
   const Shape shape = shape_of(call);
   const int64_t group = call.num_heads / call.num_kv_heads, size = rows_of_a_unit(plan, call);
   const int64_t row_blocks = (plan.num_tokens + size - 1) / size;
-  const int64_t tile_bytes = tile_lanes(shape) * 4, fitting = kPackedBytes / tile_bytes;
-  const int64_t most_tiles = fitting > 1 ? fitting : 1, num_states = size * group;
+  const int64_t num_states = size * group;
   const int64_t out_floats = num_states * shape.padded_dim, sum_floats = num_states * kLanes;
   const int64_t state_bytes = (num_states * state_floats(shape) + kLanes) / kLanes * kLanes * 4;
-  const int64_t packed_bytes = most_tiles * tile_bytes;
-  const int64_t bytes = state_bytes + 2 * packed_bytes + int64_t{kChunkRows} * shape.q_steps * 4;
+  const int64_t packed_bytes = std::max(packed_room<Exact>(shape), packed_room<Bytes>(shape));
+  const int64_t query_lanes = std::max(Exact::query_lanes(shape), Bytes::query_lanes(shape));
+  const int64_t bytes = state_bytes + 2 * packed_bytes + int64_t{kChunkRows} * query_lanes * 4;
   int failed = 0;
 #pragma omp parallel num_threads(static_cast<int>(call.num_threads))
   {
@@ -268,8 +293,8 @@ inline int attend_step(const Plan& plan, const Call& call) {
         continue;
       }
       const int64_t first = number % row_blocks * size, end = first + size;
-      run_unit(Unit{plan, call, shape, number / row_blocks, first, end < plan.num_tokens ? end : plan.num_tokens,
-                    group, most_tiles, states, &shared, &own, q});
+      run_unit<Bytes>(Unit{plan, call, shape, number / row_blocks, first, end < plan.num_tokens ? end : plan.num_tokens,
+                    group, states, &shared, &own, q});
     }
   }
   return failed;

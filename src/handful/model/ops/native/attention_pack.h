@@ -66,7 +66,7 @@ HANDFUL_TARGET inline void pack_values(const Shape& shape, const Source& from, i
   std::memset(to, 0, static_cast<size_t>(missing) * shape.padded_dim * sizeof(uint32_t));
 }
 
-HANDFUL_TARGET inline void pack_query(const Shape& shape, const Elements::Type* from, uint32_t* to) {
+HANDFUL_TARGET inline void pack_query_lanes(const Shape& shape, const Elements::Type* from, uint32_t* to) {
   constexpr int kWidth = kLanes * Elements::kPerLane;
   for (int step = 0; step < shape.q_steps; step += kLanes) {
     const int left = shape.head_dim - step * Elements::kPerLane, lanes = shape.q_steps - step;

@@ -8,6 +8,8 @@
 #define HANDFUL_AVX_VNNI __attribute__((target("avx2,fma,avxvnni")))
 #define HANDFUL_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma")))
 #define HANDFUL_AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512bf16")))
+#define HANDFUL_AVX512_BF16_VNNI \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512bf16,avx512vnni")))
 #define HANDFUL_AVX512_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512vnni")))
 
 namespace handful {

@@ -1,0 +1,380 @@
+// A read's tiles in bytes: AVX-512 VNNI multiplies four pairs of them a lane, twice as many as of bfloat16. For reads
+// that many rows share, since making bytes of a tile costs as much as some fifty rows save by it.
+//
+// Queries and keys are mixed by the same Hadamard matrix, which leaves their products as they are and spreads what is
+// large in a few dimensions (arXiv 2404.00456); then each is bytes with a scale of its own (bytes.h), and so is each
+// value. What a key adds to a row's sum is its probability times its value's scale, times a value of bytes. That factor
+// is a whole number from 0 to 255, where 255 is the tile's largest: tiles far from a row's most probable key keep their
+// digits, and so do keys beside a probable one whose value is next to nothing, as the first token's is in most models.
+//
+// Packed, a tile after the other, in lanes of four bytes:
+//   keys      [head_dim / 4][64 keys]
+//   values    [16][head_dim, padded]      step s holds the keys 16 (s % 4) + 4 (s / 4) and the three behind: the order
+//                                         in which packs_epi32 and packus_epi16 leave a row's factors
+//   starts    [64] int32                  what sums of products begin at: queries are bytes without a sign, 128 too large
+//   scales    [64] float                  of the keys, times the scores' scale (in log2) and what the mixing multiplied
+//   levels    [64] float                  log2 of the values' scales, relative to the tile's largest
+//   counts    [64] float                  what a factor of 1 counts as a probability
+//   unit      [1] float                   what a product of a factor and a value counts
+// A query is [head_dim / 4] lanes and its scale.
+#pragma once
+
+#include "attention_exact.h"
+#include "bytes.h"
+#include "hadamard.h"
+
+namespace {
+
+constexpr int kKeyGroups = kTileKeys / 4;
+constexpr int kQueryZero = 128;
+constexpr float kMostFactor = 255.0f, kLog2MostFactor = 7.994353f;
+constexpr float kLeastShare = 8.7e-19f;  // 2^-60, of the largest scale of a tile's values
+
+struct Bytes {
+  static int64_t steps(const Shape& shape) { return (shape.head_dim + 3) / 4; }
+  static int64_t key_lanes(const Shape& shape) { return steps(shape) * kTileKeys; }
+  static int64_t value_lanes(const Shape& shape) { return int64_t{kKeyGroups} * shape.padded_dim; }
+  static int64_t tile_lanes(const Shape& shape) {
+    return key_lanes(shape) + value_lanes(shape) + 4 * kTileKeys + kLanes;
+  }
+  static int64_t query_lanes(const Shape& shape) { return steps(shape) + 1; }
+
+  static void pack(const Shape& shape, const Source& keys, const Source& values, int num_keys, uint32_t* to);
+  static void pack_query(const Shape& shape, const Elements::Type* from, uint32_t* to);
+  static void attend(int num_rows, const Shape& shape, const uint32_t* tile, int num_keys, const uint32_t* q,
+                     const uint64_t* words, const States& states);
+};
+
+struct ByteTile {
+  const uint32_t* keys;
+  const uint32_t* values;
+  const int32_t* starts;
+  const float* scales;
+  const float* levels;
+  const float* counts;
+  float unit;
+};
+
+inline ByteTile byte_tile(const Shape& shape, const uint32_t* lanes) {
+  const uint32_t* values = lanes + Bytes::key_lanes(shape);
+  const uint32_t* starts = values + Bytes::value_lanes(shape);
+  const float* scales = reinterpret_cast<const float*>(starts + kTileKeys);
+  return {lanes,  values, reinterpret_cast<const int32_t*>(starts), scales, scales + kTileKeys, scales + 2 * kTileKeys,
+          scales[3 * kTileKeys]};
+}
+
+// The size of the Hadamard matrix: the largest power of two in head_dim, or 1 (nothing is mixed) if it is below 64.
+inline int64_t mixing(const Shape& shape) {
+  const int64_t size = shape.head_dim & -shape.head_dim;
+  return size < 64 ? 1 : size;
+}
+
+HANDFUL_TARGET inline void read_floats(const Shape& shape, const Elements::Type* from, float* to) {
+  for (int done = 0; done < shape.padded_dim; done += kLanes)
+    store(to + done, Elements::floats(from + done, shape.head_dim - done));
+}
+
+// A query or key as bytes; returns its scale.
+HANDFUL_TARGET inline float mixed_bytes(const Shape& shape, const Elements::Type* from, int zero, char* to) {
+  alignas(64) float x[kMostDimensions];
+  read_floats(shape, from, x);
+  if (mixing(shape) > 1) hadamard(x, shape.head_dim, mixing(shape));
+  return quantise(x, shape.padded_dim, zero, to, 64);
+}
+
+// Keys behind the last are zeros.
+HANDFUL_TARGET inline void pack_byte_keys(const Shape& shape, const Source& from, int num_keys, uint32_t* to,
+                                          int32_t* starts, float* scales) {
+  alignas(64) char bytes[kLanes][kMostDimensions];
+  const float scale = shape.scale_log2 / static_cast<float>(mixing(shape));
+  const int64_t steps = Bytes::steps(shape);
+  for (int first = 0; first < kTileKeys; first += kLanes) {
+    prefetch_rows(shape, from, first + num_keys, kLanes);
+    for (int i = 0; i < kLanes; ++i) {
+      const bool real = first + i < num_keys;
+      if (real) scales[first + i] = scale * mixed_bytes(shape, from.at(first + i), 0, bytes[i]);
+      else scales[first + i] = 0.0f, std::memset(bytes[i], 0, static_cast<size_t>(shape.padded_dim));
+    }
+    Ints sum = all_ints(0);
+    for (int64_t step = 0; step < steps; step += kLanes) {
+      Ints x[16];
+      for (int i = 0; i < kLanes; ++i) x[i] = load_ints(bytes[i] + step * 4, first16(shape.padded_dim / 4 - step));
+      transpose(x);
+      const int64_t left = steps - step < kLanes ? steps - step : kLanes;
+      for (int64_t i = 0; i < left; ++i) {
+        store_ints(to + (step + i) * kTileKeys + first, x[i]);
+        sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(static_cast<char>(kQueryZero)), x[i]);
+      }
+    }
+    store_ints(starts + first, _mm512_sub_epi32(all_ints(0), sum));
+  }
+}
+
+// 16 dimensions of four keys, a key's byte in each lane's first, second, third and fourth.
+HANDFUL_TARGET inline Ints interleaved(const char* const* rows, int done) {
+  Ints lanes = all_ints(0);
+  for (int i = 3; i >= 0; --i) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i] + done));
+    lanes = _mm512_or_si512(_mm512_slli_epi32(lanes, 8), _mm512_cvtepu8_epi32(bytes));
+  }
+  return lanes;
+}
+
+// Values behind the last are zeros; `scales` [64] becomes theirs.
+HANDFUL_TARGET inline void pack_byte_values(const Shape& shape, const Source& from, int num_keys, uint32_t* to,
+                                            float* scales) {
+  alignas(64) float x[kMostDimensions];
+  alignas(64) char bytes[4][kMostDimensions];
+  const char* const rows[] = {bytes[0], bytes[1], bytes[2], bytes[3]};
+  for (int group = 0; group < kKeyGroups; ++group) {
+    prefetch_rows(shape, from, 4 * group + num_keys, 4);
+    for (int i = 0; i < 4; ++i) {
+      const int key = 4 * group + i;
+      scales[key] = 0.0f;
+      if (key >= num_keys) {
+        std::memset(bytes[i], 0, static_cast<size_t>(shape.padded_dim));
+        continue;
+      }
+      read_floats(shape, from.at(key), x);
+      scales[key] = quantise(x, shape.padded_dim, 0, bytes[i], 64);
+    }
+    uint32_t* step = to + (group % 4 * 4 + group / 4) * shape.padded_dim;
+    for (int done = 0; done < shape.padded_dim; done += kLanes) store_ints(step + done, interleaved(rows, done));
+  }
+}
+
+// log2 of numbers above 0, to 1e-4: the exponent, and a polynomial by our own fit for what it leaves, from 1 to 2.
+HANDFUL_TARGET inline Floats log2_of(Floats x) {
+  const Floats m = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+  Floats y = multiply_add(all(-0.07844068f), m, all(0.6260322f));
+  y = multiply_add(y, m, all(-2.0783352f));
+  y = multiply_add(y, m, all(4.0292114f));
+  return multiply_add(y, m, all(-2.4983531f)) + _mm512_getexp_ps(x);
+}
+
+// Makes the levels of the values' scales, and the counts and the unit that follow from them. A value of zeros, or next
+// to it, has the largest's level: its key still counts as a probability.
+HANDFUL_TARGET inline void level_values(float* levels, float* counts, float* unit) {
+  const float top = largest(levels, kTileKeys);
+  for (int first = 0; first < kTileKeys; first += kLanes) {
+    const Floats share = divide(load(levels + first), all(top));
+    const Mask small = _mm512_cmp_ps_mask(share, all(kLeastShare), _CMP_NGT_UQ);  // or no number
+    const Floats used = select(small, all(1.0f), share);
+    store(levels + first, log2_of(used));
+    store(counts + first, divide(all(1.0f / kMostFactor), used));
+  }
+  *unit = top / kMostFactor;
+}
+
+HANDFUL_TARGET inline void Bytes::pack(const Shape& shape, const Source& keys, const Source& values, int num_keys,
+                                       uint32_t* to) {
+  const ByteTile tile = byte_tile(shape, to);
+  float* scales = const_cast<float*>(tile.scales);
+  float *levels = scales + kTileKeys, *counts = levels + kTileKeys;
+  pack_byte_keys(shape, keys, num_keys, to, const_cast<int32_t*>(tile.starts), scales);
+  pack_byte_values(shape, values, num_keys, to + key_lanes(shape), levels);
+  level_values(levels, counts, counts + kTileKeys);
+}
+
+HANDFUL_TARGET inline void Bytes::pack_query(const Shape& shape, const Elements::Type* from, uint32_t* to) {
+  alignas(64) char bytes[kMostDimensions];
+  const float scale = mixed_bytes(shape, from, kQueryZero, bytes);
+  std::memcpy(to, bytes, static_cast<size_t>(steps(shape)) * 4);
+  std::memcpy(to + steps(shape), &scale, sizeof(scale));
+}
+
+inline float scale_of_query(const Shape& shape, const uint32_t* q, int row) {
+  float scale;
+  std::memcpy(&scale, q + (row + 1) * Bytes::query_lanes(shape) - 1, sizeof(scale));
+  return scale;
+}
+
+// Rows of bytes without a sign, and columns of bytes with one, in steps of a lane each.
+struct ByteProduct {
+  const uint32_t* rows;     // [][steps], row_stride apart
+  const uint32_t* columns;  // [steps][16 columns a vector], column_stride apart
+  const int32_t* starts;    // [columns] what the sums begin at
+  int64_t steps, row_stride, column_stride;
+};
+
+// sums[r][16 C]. One loop, neither inlined nor unrolled for a known number of steps: GCC then keeps all sums in
+// registers, which makes it 2.3 times faster.
+template <int R, int C>
+HANDFUL_TARGET __attribute__((noipa)) void multiply_bytes(const ByteProduct& p, int32_t* sums) {
+  Ints sum[R][C];
+#pragma GCC unroll 4
+  for (int c = 0; c < C; ++c) {
+    const Ints start = load_ints(p.starts + c * kLanes);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) sum[r][c] = start;
+  }
+  const int64_t steps = p.steps, row_stride = p.row_stride, column_stride = p.column_stride;
+#pragma GCC unroll 1
+  for (int64_t step = 0; step < steps; ++step) {
+    Ints column[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) column[c] = load_ints(p.columns + step * column_stride + c * kLanes);
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const Ints x = all_ints(static_cast<int>(p.rows[r * row_stride + step]));
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) sum[r][c] = _mm512_dpbusd_epi32(sum[r][c], x, column[c]);
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) store_ints(sums + (r * C + c) * kLanes, sum[r][c]);
+}
+
+// The largest lane of each of 8 vectors, in the first 8 lanes: halves are folded together until a lane is left of each.
+HANDFUL_TARGET inline Floats largest_of_each(const Floats* x) {
+  Floats y[4], z[2];
+  for (int i = 0; i < 4; ++i)  // within 128 bits: rows 2i and 2i + 1 by turns
+    y[i] = most(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+  for (int i = 0; i < 2; ++i)  // within 128 bits: rows 4i .. 4i + 3
+    z[i] = most(_mm512_shuffle_ps(y[2 * i], y[2 * i + 1], 0x44), _mm512_shuffle_ps(y[2 * i], y[2 * i + 1], 0xee));
+  // its 128-bit parts: rows 0 .. 3 twice, rows 4 .. 7 twice
+  const Floats w = most(_mm512_shuffle_f32x4(z[0], z[1], 0x44), _mm512_shuffle_f32x4(z[0], z[1], 0xee));
+  return most(_mm512_shuffle_f32x4(w, w, 0x88), _mm512_shuffle_f32x4(w, w, 0xdd));
+}
+
+// What a row's softmax needs in a tile: its query's scale, the tile's largest (as score plus level), and what the sums
+// so far and those of the tile are to be multiplied by.
+struct Turn {
+  alignas(64) float scale[kLanes], top[kLanes], shrink[kLanes], grow[kLanes];
+};
+
+// Sums of products become scores plus levels, and each row's maximum is raised to this tile's.
+template <int R, bool Masked>
+HANDFUL_TARGET inline void raise_byte_tops(const ByteTile& tile, const int32_t* sums, const uint64_t* words,
+                                           const States& states, float* scores, Turn& turn) {
+  constexpr int C = kTileKeys / kLanes, kRows = 8;
+  static_assert(R <= kRows);
+  Floats scale[C], level[C], best[kRows];
+#pragma GCC unroll 4
+  for (int c = 0; c < C; ++c) scale[c] = load(tile.scales + c * kLanes), level[c] = load(tile.levels + c * kLanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    if (r >= R) {
+      best[r] = all(kLowest);
+      continue;
+    }
+    const Floats query_scale = all(turn.scale[r]);
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      const int at = r * kTileKeys + c * kLanes;
+      Floats score = multiply_add(to_floats(load_ints(sums + at)) * scale[c], query_scale, level[c]);
+      if constexpr (Masked) score = select(static_cast<Mask>(words[r] >> (c * kLanes)), score, all(kLowest));
+      store(scores + at, score);
+      best[r] = c ? most(best[r], score) : score;
+    }
+  }
+  const Mask real = first16(R);
+  const Floats before = load(states.tops, real), found = largest_of_each(best), after = most(before, found);
+  store(states.tops, after, real);
+  store(turn.top, found);
+  store(turn.shrink, exp2_negative(before - after));
+  store(turn.grow, exp2_negative(found - after));
+}
+
+// Scores become factors as bytes, and their probabilities grow the sums.
+template <int R, bool Masked>
+HANDFUL_TARGET inline void byte_softmax(const ByteTile& tile, const float* scores, const uint64_t* words,
+                                        const States& states, const Turn& turn, uint32_t* p) {
+  Floats count[4];
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) count[c] = load(tile.counts + c * kLanes);
+  for (int r = 0; r < R; ++r) {
+    const Floats top = all(turn.top[r] - kLog2MostFactor);
+    Floats total = all(0.0f);
+    Ints factor[4];
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      Floats e = exp2_negative(load(scores + r * kTileKeys + c * kLanes) - top);
+      if constexpr (Masked) e = select(static_cast<Mask>(words[r] >> (c * kLanes)), e, all(0.0f));
+      total = multiply_add(e, count[c], total);
+      factor[c] = _mm512_cvtps_epi32(e);
+    }
+    float* sums = states.sums + r * kLanes;
+    store(sums, multiply_add(load(sums), all(turn.shrink[r]), total * all(turn.grow[r])));
+    const Ints low = _mm512_packs_epi32(factor[0], factor[1]), high = _mm512_packs_epi32(factor[2], factor[3]);
+    store_ints(p + r * kKeyGroups, _mm512_packus_epi16(low, high));
+  }
+}
+
+// out[r] = out[r] * shrink[r] + grow[r] * (p[r] . v), for C vectors of dimensions from `first`.
+template <int R, int C>
+HANDFUL_TARGET inline void byte_values(const Shape& shape, const ByteTile& tile, int first, const uint32_t* p,
+                                       const Turn& turn, const States& states) {
+  alignas(64) static constexpr int32_t kZeros[kTileKeys] = {};
+  alignas(64) int32_t sums[R * C * kLanes];
+  const int64_t stride = shape.padded_dim;
+  multiply_bytes<R, C>({p, tile.values + first, kZeros, kKeyGroups, kKeyGroups, stride}, sums);
+  for (int r = 0; r < R; ++r) {
+    const Floats grow = all(turn.grow[r] * tile.unit), shrink = all(turn.shrink[r]);
+    float* out = states.out + first + r * stride;
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      const Floats before = load(out + c * kLanes) * shrink;
+      store(out + c * kLanes, multiply_add(to_floats(load_ints(sums + (r * C + c) * kLanes)), grow, before));
+    }
+  }
+}
+
+template <int R, bool Masked>
+HANDFUL_TARGET inline void attend_bytes(const Shape& shape, const ByteTile& tile, const uint32_t* q,
+                                        const uint64_t* words, const States& states) {
+  alignas(64) int32_t sums[R * kTileKeys];
+  alignas(64) float scores[R * kTileKeys];
+  alignas(64) uint32_t p[R * kKeyGroups];
+  Turn turn;
+#pragma GCC unroll 6
+  for (int r = 0; r < R; ++r) turn.scale[r] = scale_of_query(shape, q, r);
+  const int64_t steps = Bytes::steps(shape), lanes = Bytes::query_lanes(shape);
+  multiply_bytes<R, kTileKeys / kLanes>({q, tile.keys, tile.starts, steps, lanes, kTileKeys}, sums);
+  raise_byte_tops<R, Masked>(tile, sums, words, states, scores, turn);
+  byte_softmax<R, Masked>(tile, scores, words, states, turn, p);
+  int passes = (shape.num_vectors + kSideBySide - 1) / kSideBySide;
+  for (int first = 0; passes > 0; --passes) {
+    const int width = (shape.num_vectors - first + passes - 1) / passes, lane = first * kLanes;
+    switch (width) {
+      case 4: byte_values<R, 4>(shape, tile, lane, p, turn, states); break;
+      case 3: byte_values<R, 3>(shape, tile, lane, p, turn, states); break;
+      case 2: byte_values<R, 2>(shape, tile, lane, p, turn, states); break;
+      default: byte_values<R, 1>(shape, tile, lane, p, turn, states);
+    }
+    first += width;
+  }
+}
+
+// R rows (each with its word of visible keys; null where all see all) against a tile.
+template <int R>
+HANDFUL_TARGET void attend_byte_block(const Shape& shape, const ByteTile& tile, const uint32_t* q,
+                                      const uint64_t* words, const States& states) {
+  uint64_t all = ~uint64_t{0}, any = words ? 0 : all;
+  for (int r = 0; words && r < R; ++r) all &= words[r], any |= words[r];
+  if (!any) return;
+  if (~all) attend_bytes<R, true>(shape, tile, q, words, states);
+  else attend_bytes<R, false>(shape, tile, q, words, states);
+}
+
+HANDFUL_TARGET inline void Bytes::attend(int num_rows, const Shape& shape, const uint32_t* lanes, int,
+                                         const uint32_t* q, const uint64_t* words, const States& states) {
+  const ByteTile tile = byte_tile(shape, lanes);
+  for (int first = 0; first < num_rows; first += kBlockRows) {
+    const uint32_t* mine = q + first * query_lanes(shape);
+    const uint64_t* seen = words ? words + first : words;
+    const States at = states.from(shape, first);
+    switch (num_rows - first) {
+      case 1: attend_byte_block<1>(shape, tile, mine, seen, at); break;
+      case 2: attend_byte_block<2>(shape, tile, mine, seen, at); break;
+      case 3: attend_byte_block<3>(shape, tile, mine, seen, at); break;
+      case 4: attend_byte_block<4>(shape, tile, mine, seen, at); break;
+      case 5: attend_byte_block<5>(shape, tile, mine, seen, at); break;
+      default: attend_byte_block<6>(shape, tile, mine, seen, at);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,44 @@
+// Numbers as bytes with one scale: byte = zero_byte + round(x / scale), scale = max |x| / 127.
+//
+// Zeros (nothing above 2^-100) have scale 0. With NaN or infinity among them the scale is NaN, so that all that comes of
+// these numbers is NaN and nothing else is touched.
+//
+// Compiled for the lanes that were included before it.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "handful.h"
+
+namespace handful::HANDFUL_LEVEL {
+namespace {
+
+constexpr float kSmallest = 7.8886091e-31f;  // 2^-100; 127 / x overflows not far below
+
+// The largest |x|, found on the bits so that NaN and infinity are larger than all.
+HANDFUL_LANES float largest(const float* x, int64_t size) {
+  Ints found = all_ints(0);
+  for (int64_t i = 0; i < size; i += 16) found = most_ints(found, bits_of_magnitude(load(x + i)));
+  const int32_t bits = most_of_lanes(found);
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale.
+HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step) {
+  const float top = largest(x, count);
+  const bool used = std::isfinite(top) && top > kSmallest;
+  const Mask real = used ? 0xffff : 0;
+  const Floats inverse = all(used ? 127.0f / top : 0.0f);
+  for (int64_t i = 0; i < count; i += 16) {
+    store_bytes(to + i / 64 * step + i % 64, load(x + i, real) * inverse, zero_byte);
+  }
+  if (!std::isfinite(top)) return std::numeric_limits<float>::quiet_NaN();
+  return used ? top / 127.0f : 0.0f;
+}
+
+}  // namespace
+}  // namespace handful::HANDFUL_LEVEL
