@@ -69,17 +69,53 @@ inline int64_t mixing(const Shape& shape) {
   return size < 64 ? 1 : size;
 }
 
-HANDFUL_TARGET inline void read_floats(const Shape& shape, const Elements::Type* from, float* to) {
-  for (int done = 0; done < shape.padded_dim; done += kLanes)
-    store(to + done, Elements::floats(from + done, shape.head_dim - done));
+// Four vectors of whole numbers (+ zero, 0 or 128) as 64 bytes, in one piece: they will be read in one.
+HANDFUL_LANE_FUNCTION void store_64_bytes(char* to, Ints a, Ints b, Ints c, Ints d, int zero) {
+  const Ints turned = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+  const Ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const Ints ordered = _mm512_permutexvar_epi32(order, turned);
+  store_ints(to, _mm512_xor_si512(ordered, _mm512_set1_epi8(static_cast<char>(zero))));
 }
 
-// A query or key as bytes; returns its scale.
-HANDFUL_TARGET inline float mixed_bytes(const Shape& shape, const Elements::Type* from, int zero, char* to) {
+// A row of 16 V elements as bytes, in registers. Returns its scale.
+template <int V, bool Mixed>
+HANDFUL_TARGET inline float bytes_of(const Elements::Type* from, int zero, char* to) {
+  Floats x[V];
+#pragma GCC unroll 8
+  for (int i = 0; i < V; ++i) x[i] = Elements::floats(from + i * kLanes, kLanes);
+  if constexpr (Mixed) hadamard<V>(x);
+  Ints found = bits_of_magnitude(x[0]);
+#pragma GCC unroll 8
+  for (int i = 1; i < V; ++i) found = most_ints(found, bits_of_magnitude(x[i]));
+  const Scale scale = scale_under(most_of_lanes(found));
+  const Floats factor = all(scale.inverse);
+  Ints whole[V];
+#pragma GCC unroll 8
+  for (int i = 0; i < V; ++i) whole[i] = _mm512_cvtps_epi32(x[i] * factor);
+#pragma GCC unroll 2
+  for (int i = 0; i < V; i += 4)
+    store_64_bytes(to + i * kLanes, whole[i], whole[i + 1], whole[i + 2], whole[i + 3], zero);
+  return scale.value;
+}
+
+// The same for any size.
+template <bool Mixed>
+HANDFUL_TARGET inline float bytes_of_any(const Shape& shape, const Elements::Type* from, int zero, char* to) {
   alignas(64) float x[kMostDimensions];
-  read_floats(shape, from, x);
-  if (mixing(shape) > 1) hadamard(x, shape.head_dim, mixing(shape));
+  for (int done = 0; done < shape.padded_dim; done += kLanes)
+    store(x + done, Elements::floats(from + done, shape.head_dim - done));
+  if (Mixed && mixing(shape) > 1) hadamard(x, shape.head_dim, mixing(shape));
   return quantise(x, shape.padded_dim, zero, to, 64);
+}
+
+// A query, key (mixed) or value as bytes; returns its scale.
+template <bool Mixed>
+HANDFUL_TARGET inline float row_bytes(const Shape& shape, const Elements::Type* from, int zero, char* to) {
+  switch (shape.head_dim) {
+    case 64: return bytes_of<4, Mixed>(from, zero, to);
+    case 128: return bytes_of<8, Mixed>(from, zero, to);
+    default: return bytes_of_any<Mixed>(shape, from, zero, to);
+  }
 }
 
 // Keys behind the last are zeros.
@@ -92,7 +128,7 @@ HANDFUL_TARGET inline void pack_byte_keys(const Shape& shape, const Source& from
     prefetch_rows(shape, from, first + num_keys, kLanes);
     for (int i = 0; i < kLanes; ++i) {
       const bool real = first + i < num_keys;
-      if (real) scales[first + i] = scale * mixed_bytes(shape, from.at(first + i), 0, bytes[i]);
+      if (real) scales[first + i] = scale * row_bytes<true>(shape, from.at(first + i), 0, bytes[i]);
       else scales[first + i] = 0.0f, std::memset(bytes[i], 0, static_cast<size_t>(shape.padded_dim));
     }
     Ints sum = all_ints(0);
@@ -123,7 +159,6 @@ HANDFUL_TARGET inline Ints interleaved(const char* const* rows, int done) {
 // Values behind the last are zeros; `scales` [64] becomes theirs.
 HANDFUL_TARGET inline void pack_byte_values(const Shape& shape, const Source& from, int num_keys, uint32_t* to,
                                             float* scales) {
-  alignas(64) float x[kMostDimensions];
   alignas(64) char bytes[4][kMostDimensions];
   const char* const rows[] = {bytes[0], bytes[1], bytes[2], bytes[3]};
   for (int group = 0; group < kKeyGroups; ++group) {
@@ -135,8 +170,7 @@ HANDFUL_TARGET inline void pack_byte_values(const Shape& shape, const Source& fr
         std::memset(bytes[i], 0, static_cast<size_t>(shape.padded_dim));
         continue;
       }
-      read_floats(shape, from.at(key), x);
-      scales[key] = quantise(x, shape.padded_dim, 0, bytes[i], 64);
+      scales[key] = row_bytes<false>(shape, from.at(key), 0, bytes[i]);
     }
     uint32_t* step = to + (group % 4 * 4 + group / 4) * shape.padded_dim;
     for (int done = 0; done < shape.padded_dim; done += kLanes) store_ints(step + done, interleaved(rows, done));
@@ -178,8 +212,9 @@ HANDFUL_TARGET inline void Bytes::pack(const Shape& shape, const Source& keys, c
 
 HANDFUL_TARGET inline void Bytes::pack_query(const Shape& shape, const Elements::Type* from, uint32_t* to) {
   alignas(64) char bytes[kMostDimensions];
-  const float scale = mixed_bytes(shape, from, kQueryZero, bytes);
-  std::memcpy(to, bytes, static_cast<size_t>(steps(shape)) * 4);
+  const bool fits = shape.padded_dim == shape.head_dim;
+  const float scale = row_bytes<true>(shape, from, kQueryZero, fits ? reinterpret_cast<char*>(to) : bytes);
+  if (!fits) std::memcpy(to, bytes, static_cast<size_t>(steps(shape)) * 4);
   std::memcpy(to + steps(shape), &scale, sizeof(scale));
 }
 

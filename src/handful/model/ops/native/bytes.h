@@ -27,6 +27,18 @@ HANDFUL_LANES float largest(const float* x, int64_t size) {
   return value;
 }
 
+struct Scale {
+  float value, inverse;
+};
+
+// The scale of numbers whose largest magnitude has these bits, and what they are to be multiplied by.
+inline Scale scale_under(int32_t bits) {
+  float top;
+  std::memcpy(&top, &bits, sizeof(top));
+  if (!std::isfinite(top)) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+  return top > kSmallest ? Scale{top / 127.0f, 127.0f / top} : Scale{0.0f, 0.0f};
+}
+
 // `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale.
 HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step) {
   const float top = largest(x, count);

@@ -11,6 +11,22 @@ HANDFUL_LANE_FUNCTION Floats hadamard16(Floats x) {
   return add_in_pairs<8>(add_in_pairs<4>(add_in_pairs<2>(add_in_pairs<1>(x))));
 }
 
+// 16 V numbers in registers, V a power of two.
+template <int V>
+HANDFUL_LANE_FUNCTION void hadamard(Floats* x) {
+#pragma GCC unroll 8
+  for (int i = 0; i < V; ++i) x[i] = hadamard16(x[i]);
+#pragma GCC unroll 3
+  for (int apart = 1; apart < V; apart *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < V; ++i) {
+      if (i & apart) continue;
+      const Floats a = x[i], b = x[i + apart];
+      x[i] = a + b, x[i + apart] = a - b;
+    }
+  }
+}
+
 // In place. `count` is a multiple of `size`, which is a power of two of at least 64.
 HANDFUL_LANES inline void hadamard(float* x, int64_t count, int64_t size) {
   for (int64_t i = 0; i < count; i += 64) {
