@@ -3,6 +3,8 @@
 What int8 has to know of a model (quantising.py) belongs to the model, not to the text, so one text serves for all.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +26,19 @@ In 1969 two people walked on the Moon. Water boils at 100 °C at sea level; at 3
 def area(width, height): return width * height
 She opened the door, looked at the rain and went back to her book. "Tomorrow," she said, "or the day after."
 """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """The tokens `[T]` of a text to measure int8 on, and how far it may move predictions, in nats a token; None: as far
+    as it likes."""
+
+    tokens: Tensor
+    max_divergence: float | None = None
+
+    def forbids(self, divergence: float) -> bool:
+        """Whether that is too far. NaN always is."""
+        return self.max_divergence is not None and not divergence <= self.max_divergence
 
 
 class OneSequence:

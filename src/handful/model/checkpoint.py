@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, which naming and listing mod
 INDEX_SUFFIX = ".index.json"
 SAFETENSORS, PYTORCH = "model.safetensors", "pytorch_model.bin"
 MAX_JSON_BYTES = 64 << 20
+REOPENED_AFTER_BYTES = 64 << 20
 _FIX = "Delete the file and download it again."
 
 
@@ -139,6 +140,11 @@ class Checkpoint:
         """
         return self._file(name).tensor(name)
 
+    @property
+    def num_bytes(self) -> int:
+        """The size of all files together."""
+        return sum(path.stat().st_size for path in self._files)
+
     def close(self) -> None:
         """Let go of the files. Tensors already handed out stay valid. Idempotent."""
         self._files.clear()
@@ -165,28 +171,53 @@ def _is_plain_file_name(name: str, suffix: str) -> bool:
 
 
 class _SafetensorsFile:
-    """One .safetensors file; its library checks the header's offsets against the file's size."""
+    """One .safetensors file; its library checks the header's offsets against the file's size.
+
+    It is opened anew after so many bytes: what was read stays in memory as long as its mapping does, and a mapping as
+    long as the last tensor that lies in it.
+    """
 
     def __init__(self, path: Path, framework: Literal["pt", "np"]) -> None:
-        self._path = path
+        self._path, self._framework = path, framework
+        self._open()
+        self._identity = _identity(path)
+        self.names = frozenset(self._opened.keys())
+
+    def _open(self) -> None:
         try:
-            opened: Any = safe_open(path, framework=framework)  # `Any`: its methods have no annotations
-            self._opened = opened
-            self.names = frozenset(self._opened.keys())
+            opened: Any = safe_open(self._path, framework=self._framework)  # `Any`: its methods have no annotations
         except FileNotFoundError:
-            raise _missing(path) from None
+            raise _missing(self._path) from None
         except (SafetensorError, OSError, ValueError) as problem:
-            raise _damaged(path, problem) from None
+            raise _damaged(self._path, problem) from None
+        self._opened, self._num_read = opened, 0
+
+    def _open_anew(self) -> None:
+        self._open()
+        if _identity(self._path) != self._identity:
+            raise CheckpointError(f"{self._path} changed while it was read.", fix="Load the model again.")
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._opened.get_slice(name).get_shape())
 
     def tensor(self, name: str) -> "Tensor":
+        if self._num_read >= REOPENED_AFTER_BYTES:
+            self._open_anew()
         try:
             tensor: Tensor = self._opened.get_tensor(name)
         except (SafetensorError, OSError, ValueError, AttributeError) as problem:  # a type torch doesn't have
             raise _damaged(self._path, problem) from None
+        self._num_read += tensor.nbytes
         return tensor
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Which file it is, in which state."""
+    try:
+        found = path.stat()
+    except OSError:
+        raise _missing(path) from None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class _PytorchFile:

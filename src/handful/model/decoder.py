@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handful.model.calibration import OneSequence
+from handful.model.calibration import Calibration, OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
 from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights
 from handful.model.ops.linear import Head, Linear, make_head, make_linear
@@ -39,11 +39,15 @@ Mixing = tuple[Rotation | None, Attend]  # of a step: the same for every layer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layers:
-    """The layers as they are read, what is quantised of each, and the exact hidden states of the calibration text."""
+    """The layers as they are read, what is quantised of each, and the exact hidden states of the calibration text.
+
+    `exact` are the layers without anything quantised, where these may still be wanted.
+    """
 
     layers: list[Layer]
     kinds: tuple[frozenset[LinearKind], ...] = ()
     in_bytes: frozenset[int] = frozenset()
+    exact: list[Layer] = field(default_factory=list)
     hidden: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
@@ -67,7 +71,7 @@ class Decoder:
         reader: TensorReader,
         dtype: torch.dtype,
         device: torch.device,
-        calibration: Tensor | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.spec = reader.spec
         self.dtype, self.device = dtype, device
@@ -81,7 +85,11 @@ class Decoder:
         self._layers, self.quantised, self.attention_in_bytes = read.layers, read.kinds, read.in_bytes
         self.has_int8_head, self.divergence = False, 0.0
         if calibration is not None:
-            self._quantise_head(reader, calibration, read.hidden)
+            ends = self._ends
+            self._quantise_head(reader, calibration.tokens, read.hidden)
+            if calibration.forbids(self.divergence):
+                self._layers, self._ends, self.quantised, self.has_int8_head = read.exact, ends, (), False
+                self.attention_in_bytes = frozenset()
 
     @classmethod
     def load(
@@ -90,14 +98,14 @@ class Decoder:
         checkpoint: TensorFile,
         precision: torch.dtype,
         device: torch.device,
-        calibration: Tensor | None = None,
+        calibration: Calibration | None = None,
     ) -> Self:
         """Read, check and pack the weights.
 
-        With `calibration`, the tokens `[T]` of any text, linears are quantised, those that stay near enough to
-        themselves on this text, and so are the head and the attention. `quantised`, `has_int8_head` and
-        `attention_in_bytes` (numbers of layers) then name them, and `divergence` is the mean KL divergence of the next
-        token's probabilities on the text from those of the whole model, in nats.
+        With `calibration`, linears are quantised, those that stay near enough to themselves on its text, and so are the
+        head and the attention. `quantised`, `has_int8_head` and `attention_in_bytes` (numbers of layers) then name
+        them, and `divergence` is the mean KL divergence of the next token's probabilities on the text from those of the
+        whole model, in nats. Where that is more than may be, the decoder is the whole model, which is kept until then.
 
         Raises CheckpointError that names the tensor where one is missing, has another shape than `spec` says or holds
         something other than floating-point numbers; shapes are checked before anything is read.
@@ -115,13 +123,14 @@ class Decoder:
         num_int8 = sum(num_weights(self.spec, kind) for kinds in self.quantised for kind in kinds)
         return self.num_parameters * self.dtype.itemsize - num_int8 * (self.dtype.itemsize - 1)
 
-    def _read_layers(self, reader: TensorReader, calibration: Tensor | None) -> Layers:
+    def _read_layers(self, reader: TensorReader, calibration: Calibration | None) -> Layers:
         """The packed layers. What is quantised is measured by what it gets behind the exact layers before it."""
         layers = range(self.spec.num_layers)
         if calibration is None:
             return Layers([pack_layer(self.spec, read_weights(reader, number)) for number in layers])
         found: list[Quantised] = []
-        tokens, positions = self._positioned(calibration)
+        kept: list[Layer] = []
+        tokens, positions = self._positioned(calibration.tokens)
         attend = ComparedSequence(self.spec, self._kernel_with_bytes())
         hidden, how = self._embed(tokens, positions), (self._rotation(positions), attend)
         for number in layers:
@@ -129,12 +138,15 @@ class Decoder:
             exact = pack_layer(self.spec, weights)
             hidden = self._run_layer(number, watch.over(exact), hidden, how)
             found.append(quantise_layer(self.spec, weights, exact, watch.inputs))
-        return Layers([one.layer for one in found], tuple(one.kinds for one in found), attend.layers, hidden)
+            if calibration.max_divergence is not None:
+                kept.append(exact)
+        kinds = tuple(one.kinds for one in found)
+        return Layers([one.layer for one in found], kinds, attend.layers, kept, hidden)
 
-    def _quantise_head(self, reader: TensorReader, calibration: Tensor, hidden: Tensor) -> None:
+    def _quantise_head(self, reader: TensorReader, text: Tensor, hidden: Tensor) -> None:
         """Quantise the head, where a layer is, and measure what all of it comes to.
 
-        `hidden` `[T, d]` are the exact layers' states on the text.
+        `text` `[T]` are tokens, `hidden` `[T, d]` the exact layers' states on them.
         """
         exact = self.final_norm(hidden[-_LOGIT_ROWS:])
         wanted = self.logits(exact).log_softmax(-1)
@@ -146,7 +158,7 @@ class Decoder:
             self._ends = replace(ends, head=head)
         kernel = self._kernel_with_bytes()
         attend = kernel and SequenceInBytes(self.spec, kernel, self.attention_in_bytes)
-        quick = self.forward(*self._positioned(calibration), attend or OneSequence(self.spec))
+        quick = self.forward(*self._positioned(text), attend or OneSequence(self.spec))
         found = self.logits(self.final_norm(quick[-_LOGIT_ROWS:])).log_softmax(-1)
         self.divergence = F.kl_div(found, wanted, log_target=True, reduction="batchmean").item()
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from handful.errors import InvalidParameterError
-from handful.model.calibration import TEXT
+from handful.model.calibration import TEXT, Calibration
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
 from handful.model.fingerprint import fingerprint
+from handful.model.heap import give_back_memory
 from handful.model.layers import LINEAR_KINDS
-from handful.model.precision import Numbers, dtype_name, resolve_device, resolve_numbers
+from handful.model.precision import dtype_name, resolve_device, resolve_numbers
 from handful.model.source import ModelFiles
 from handful.model.spec import ModelSpec
 from handful.model.tokenizer import Tokenizer
@@ -48,10 +49,11 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
     if tokenizer.vocab_size > spec.vocab_size:  # common and harmless: a padding token that was added to the tokenizer
         _log.warning("%s: the tokenizer has %d ids, the model %d", files.name, tokenizer.vocab_size, spec.vocab_size)
     with Checkpoint(files.folder) as checkpoint:
-        decoder = _load_decoder(spec, checkpoint, (numbers, place), tokenizer)
-        if numbers.int8 and precision == "auto" and not decoder.divergence <= MAX_DIVERGENCE:  # NaN too
-            _log.warning("%s: int8 moves its predictions by %.3f nats; not taken", files.name, decoder.divergence)
-            decoder = _load_decoder(spec, checkpoint, (Numbers(numbers.dtype), place), tokenizer)
+        calibration = _calibration(spec, tokenizer, precision) if numbers.int8 else None
+        decoder = Decoder.load(spec, checkpoint, numbers.dtype, place, calibration)
+    if calibration is not None and calibration.forbids(decoder.divergence):
+        _log.warning("%s: int8 moves its predictions by %.3f nats; not taken", files.name, decoder.divergence)
+    give_back_memory()
     if precision == "int8" and not any(decoder.quantised):
         problem = f"is int8, in which no linear of {files.name} is exact enough."
         raise InvalidParameterError("precision", problem, fix="Use auto.")
@@ -79,12 +81,10 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
     return LoadedModel(files, spec, decoder, tokenizer, info)
 
 
-def _load_decoder(
-    spec: ModelSpec, checkpoint: Checkpoint, how: tuple[Numbers, torch.device], tokenizer: Tokenizer
-) -> Decoder:
-    numbers, place = how
-    known = [token for token in tokenizer.encode(TEXT) if token < spec.vocab_size] if numbers.int8 else []
-    return Decoder.load(spec, checkpoint, numbers.dtype, place, torch.tensor(known or [0]) if numbers.int8 else None)
+def _calibration(spec: ModelSpec, tokenizer: Tokenizer, precision: Precision) -> Calibration:
+    """Whoever asks for int8 gets it, however far it moves the predictions."""
+    known = [token for token in tokenizer.encode(TEXT) if token < spec.vocab_size]
+    return Calibration(torch.tensor(known or [0]), MAX_DIVERGENCE if precision == "auto" else None)
 
 
 def _described(decoder: Decoder) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handful.model.layers import Layer, LayerWeights, LinearKind, assemble
 from handful.model.ops.linear import Head, Linear
-from handful.model.ops.linear_int8 import can_quantise, make_int8, make_int8_head
+from handful.model.ops.linear_int8 import can_quantise, make_int8
 from handful.model.ops.norm import Normalise
 from handful.model.spec import ModelSpec
 
@@ -64,7 +64,7 @@ def quantise_layer(spec: ModelSpec, weights: LayerWeights, exact: Layer, inputs:
         wanted, largest = whole(x), _largest(x if norm is None else norm(x))
         quick = make_int8(weight, bias, norm=norm, largest=largest, **how)
         if "activation" not in how:
-            quick = make_int8(weight, _evened(bias, quick(x), wanted), norm=norm, largest=largest, **how)
+            quick = quick.with_bias(_evened(bias, quick(x), wanted))
         if relative_error(quick(x), wanted) > MAX_ERROR:
             return whole
         kinds.add(kind)
@@ -79,8 +79,9 @@ def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tens
     if not can_quantise(weight):
         return exact
     wanted = exact(inputs)
-    quick = make_int8_head(weight, _evened(bias, make_int8_head(weight, bias)(inputs), wanted))
-    return exact if relative_error(quick(inputs), wanted) > MAX_ERROR else quick
+    quick = make_int8(weight, bias)
+    quick = quick.with_bias(_evened(bias, quick.wide(inputs), wanted))
+    return exact if relative_error(quick.wide(inputs), wanted) > MAX_ERROR else quick.wide
 
 
 def _evened(bias: Tensor | None, found: Tensor, wanted: Tensor) -> Tensor:

@@ -13,13 +13,15 @@ missing) and `NativeInt8` (AVX2 and all above, everything fused).
 A row with NaN or infinity in it gives NaN in the whole row; other rows don't see it.
 """
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
-from handful.model.ops.linear import Head, Linear
+from handful.model.ops.linear import Linear
 from handful.model.ops.native.linear import (
     MAX_DEPTH,
     ZERO_BYTE,
@@ -28,7 +30,7 @@ from handful.model.ops.native.linear import (
     can_multiply,
     fits_rotation,
 )
-from handful.model.ops.native.panels import Columns, pack_panels, quantise_rows
+from handful.model.ops.native.panels import Columns, in_panels, pack_panels, quantise_rows
 from handful.model.ops.norm import Normalise
 from handful.model.spec import Activation
 
@@ -84,6 +86,18 @@ def rotation_of(num_in: int) -> int:
     return next((size for size in (512, 256, 128, 64) if fits_rotation(num_in, size)), 0)
 
 
+class Int8Linear(Linear, Protocol):
+    """A linear layer in int8."""
+
+    def wide(self, x: Tensor) -> Tensor:
+        """The product without a residual in float32, as its sums are: `[N, in]` -> `[N, out]`."""
+        ...
+
+    def with_bias(self, bias: Tensor) -> Self:
+        """The same layer, its weight shared, with another bias `[out]`."""
+        ...
+
+
 class PlainInt8:
     """The definition, in torch's own operators."""
 
@@ -100,6 +114,12 @@ class PlainInt8:
         self._rotation = evening.rotation
         self._bias = None if bias is None else bias.float()
         self._activation, self._gated, self._norm = activation, gated, norm
+
+    def with_bias(self, bias: Tensor) -> Self:
+        """The same layer, its weight shared, with another bias `[out]`."""
+        made = copy(self)
+        made._bias = bias.float()
+        return made
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
         product = self.wide(x)
@@ -136,7 +156,15 @@ class NativeInt8:
         norm: Normalise | None = None,
         evening: Evening = AS_IT_COMES,
     ) -> None:
-        self._product = NativeProduct(pack(weight, bias, activation, gated, norm, evening))
+        self._packed = pack(weight, bias, activation, gated, norm, evening)
+        self._product = NativeProduct(self._packed)
+
+    def with_bias(self, bias: Tensor) -> Self:
+        """The same layer, its weight shared, with another bias `[out]`."""
+        made = copy(self)
+        made._packed = replace(self._packed, bias=in_panels(bias.float(), self._packed.gated))
+        made._product = NativeProduct(made._packed)
+        return made
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
         return self._product.linear(x, residual)
@@ -187,27 +215,16 @@ def make_int8(
     gated: bool = False,
     norm: Normalise | None = None,
     largest: Tensor | None = None,
-) -> Linear:
+) -> Int8Linear:
     """The fastest int8 linear layer for this weight here; arguments as `make_linear`'s.
 
     Inputs are mixed in blocks where their number allows it. `largest` `[in]`: the magnitudes that the channels of
     norm(x) reach; where given, and there is a norm to do it in, the channels are evened out first (`smooth`).
     """
-    _check_can_quantise(weight)
+    if not can_quantise(weight):
+        raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
     factors = None
     if largest is not None and norm is not None:
         factors, norm = smooth(weight, norm, largest)
     kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
     return kind(weight, bias, activation, gated, norm, Evening(factors, rotation_of(weight.shape[1])))
-
-
-def make_int8_head(weight: Tensor, bias: Tensor | None = None) -> Head:
-    """The product that ends in logits, in int8 and mixed like `make_int8`'s; arguments as `make_head`'s."""
-    _check_can_quantise(weight)
-    kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
-    return kind(weight, bias, evening=Evening(None, rotation_of(weight.shape[1]))).wide
-
-
-def _check_can_quantise(weight: Tensor) -> None:
-    if not can_quantise(weight):
-        raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")

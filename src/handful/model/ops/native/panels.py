@@ -50,9 +50,9 @@ def pack_panels(
     bias = torch.zeros(num_out) if columns.bias is None else columns.bias.float()
     return PackedWeights(
         panels=_pack(rows.contiguous(), gated),
-        scales=_in_panels(columns.scales, gated),
-        offsets=_in_panels(columns.offsets, gated),
-        bias=_in_panels(bias, gated),
+        scales=in_panels(columns.scales, gated),
+        offsets=in_panels(columns.offsets, gated),
+        bias=in_panels(bias, gated),
         num_in=num_in,
         num_out=num_out // 2 if gated else num_out,
         activation=activation,
@@ -95,7 +95,7 @@ def _pack(rows: Tensor, gated: bool) -> Tensor:
     return panels
 
 
-def _in_panels(values: Tensor, gated: bool) -> Tensor:
+def in_panels(values: Tensor, gated: bool) -> Tensor:
     """Pad `[out]` with zeros to whole panels; gated: 16 of the gate, 16 of up, and so on."""
     halves = 2 if gated else 1
     width = PANEL // halves
