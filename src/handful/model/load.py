@@ -13,6 +13,7 @@ from handful.model.families import spec_from_config
 from handful.model.fingerprint import fingerprint
 from handful.model.heap import give_back_memory
 from handful.model.layers import LINEAR_KINDS
+from handful.model.load_progress import told
 from handful.model.precision import dtype_name, resolve_device, resolve_numbers
 from handful.model.source import ModelFiles
 from handful.model.spec import ModelSpec
@@ -48,9 +49,9 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
     tokenizer = Tokenizer(files.folder)
     if tokenizer.vocab_size > spec.vocab_size:  # common and harmless: a padding token that was added to the tokenizer
         _log.warning("%s: the tokenizer has %d ids, the model %d", files.name, tokenizer.vocab_size, spec.vocab_size)
-    with Checkpoint(files.folder) as checkpoint:
+    with Checkpoint(files.folder) as checkpoint, told(files.name, checkpoint) as tensors:
         calibration = _calibration(spec, tokenizer, precision) if numbers.int8 else None
-        decoder = Decoder.load(spec, checkpoint, numbers.dtype, place, calibration)
+        decoder = Decoder.load(spec, tensors, numbers.dtype, place, calibration)
     if calibration is not None and calibration.forbids(decoder.divergence):
         _log.warning("%s: int8 moves its predictions by %.3f nats; not taken", files.name, decoder.divergence)
     give_back_memory()

@@ -78,6 +78,48 @@ def test_opening_reads_no_weights(tmp_path: Path) -> None:
         assert resident_bytes() - before < 32 << 20
 
 
+def many(folder: Path, num_tensors: int = 16) -> Path:
+    """16 MiB a tensor."""
+    made = {f"t{number}": torch.full((16 << 20,), number, dtype=torch.uint8) for number in range(num_tensors)}
+    save_file(made, folder / "model.safetensors")
+    return folder
+
+
+def test_what_has_been_read_and_let_go_leaves_memory(tmp_path: Path) -> None:
+    with Checkpoint(many(tmp_path)) as checkpoint:
+        before = resident_bytes()
+        for number in range(16):
+            assert int(checkpoint.tensor(f"t{number}").float().mean()) == number
+            assert resident_bytes() - before < 192 << 20  # 64 MiB of the file, and a tensor of floats
+
+
+def test_a_tensor_stays_as_it_is_while_the_rest_is_read(tmp_path: Path) -> None:
+    with Checkpoint(many(tmp_path)) as checkpoint:
+        first = checkpoint.tensor("t3")
+        for number in range(16):
+            checkpoint.tensor(f"t{number}")
+        assert torch.equal(first, torch.full((16 << 20,), 3, dtype=torch.uint8))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    with Checkpoint(many(tmp_path, 6)) as checkpoint:
+        for number in range(4):
+            checkpoint.tensor(f"t{number}")
+        save_file({"t5": torch.ones(3)}, tmp_path / "other")
+        (tmp_path / "other").replace(tmp_path / "model.safetensors")
+        with pytest.raises(CheckpointError, match=r"model\.safetensors changed while it was read"):
+            checkpoint.tensor("t5")
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_missed(tmp_path: Path) -> None:
+    with Checkpoint(many(tmp_path, 6)) as checkpoint:
+        for number in range(4):
+            checkpoint.tensor(f"t{number}")
+        (tmp_path / "model.safetensors").unlink()
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
+            checkpoint.tensor("t5")
+
+
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

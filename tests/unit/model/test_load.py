@@ -9,6 +9,7 @@ import torch
 
 from handful.errors import CheckpointError, InvalidParameterError
 from handful.model import load, precision, quantising, quantising_attention
+from handful.model.checkpoint import Checkpoint
 from handful.model.families import NotNativeError
 from handful.model.load import load_model
 from handful.model.ops.native.attention import AttentionKernel
@@ -81,7 +82,8 @@ def test_a_loaded_model_outlives_its_files(tmp_path: Path) -> None:
     assert torch.equal(naive_logits(loaded.decoder, tokens), before)
 
 
-needs_bytes = pytest.mark.skipif(not has_int8_products(torch.device("cpu")), reason="no exact products of bytes here")
+CPU = torch.device("cpu")
+needs_bytes = pytest.mark.skipif(not has_int8_products(CPU), reason="no exact products of bytes here")
 
 
 @needs_bytes
@@ -155,6 +157,23 @@ def test_auto_drops_int8_where_it_changes_the_predictions(monkeypatch: pytest.Mo
     whole = dtype_name(resolve_precision("auto", torch.device("cpu")))
     assert load_model(files_of(checkpoint("llama")), "auto", "cpu").info.precision == whole
     assert load_model(files_of(checkpoint("llama")), "int8", "cpu").info.precision == "int8"
+
+
+@needs_bytes
+def test_a_model_whose_int8_is_dropped_is_read_once_and_is_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "LEAST_INT8_WIDTH", 1)
+    monkeypatch.setattr(load, "MAX_DIVERGENCE", 0.0)
+    read: list[str] = []
+    tensor = Checkpoint.tensor
+    monkeypatch.setattr(Checkpoint, "tensor", lambda self, name: (read.append(name), tensor(self, name))[1])
+    dropped = load_model(files_of(checkpoint("gpt_neo")), "auto", "cpu")
+    layers = [name for name in read if ".h." in name]
+    assert len(layers) == len(set(layers)) > 0
+    assert dropped.decoder.divergence > 0.0
+    whole = load_model(files_of(checkpoint("gpt_neo")), dtype_name(resolve_precision("auto", CPU)), "cpu")  # type: ignore[arg-type]
+    tokens = random_tokens(50)
+    assert torch.equal(naive_logits(dropped.decoder, tokens), naive_logits(whole.decoder, tokens))
+    assert dropped.info == whole.info
 
 
 @needs_bytes
