@@ -165,7 +165,12 @@ def test_a_model_whose_int8_is_dropped_is_read_once_and_is_the_whole_one(monkeyp
     monkeypatch.setattr(load, "MAX_DIVERGENCE", 0.0)
     read: list[str] = []
     tensor = Checkpoint.tensor
-    monkeypatch.setattr(Checkpoint, "tensor", lambda self, name: (read.append(name), tensor(self, name))[1])
+
+    def noted(self: Checkpoint, name: str) -> torch.Tensor:
+        read.append(name)
+        return tensor(self, name)
+
+    monkeypatch.setattr(Checkpoint, "tensor", noted)
     dropped = load_model(files_of(checkpoint("gpt_neo")), "auto", "cpu")
     layers = [name for name in read if ".h." in name]
     assert len(layers) == len(set(layers)) > 0
