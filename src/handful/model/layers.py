@@ -1,12 +1,13 @@
 """One layer's weights, packed for the products they are used in, and how they are read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from handful.model.families_tensors import TensorReader
+from handful.model.ops.fused import NOTHING, Fused
 from handful.model.ops.linear import Linear, make_linear
 from handful.model.ops.norm import Normalise
 from handful.model.spec import ModelSpec
@@ -68,25 +69,24 @@ def read_weights(reader: TensorReader, layer: int) -> LayerWeights:
     )
 
 
-# Makes one linear: its kind, weight and bias, then activation, gated and norm by name.
-MakeLinear = Callable[..., Linear]
+# Makes one linear: its kind, its weight, and what is fused to it.
+MakeLinear = Callable[[LinearKind, Tensor, Fused], Linear]
 
 
 def assemble(spec: ModelSpec, weights: LayerWeights, make: MakeLinear) -> Layer:
     """The layer of these weights, each linear made by `make`."""
     first = spec.norm_first
-    parts = weights.linears
+    norms = (weights.attention_norm, weights.mlp_norm) if first else (None, None)
+
+    def made(kind: LinearKind, fused: Fused) -> Linear:
+        weight, bias = weights.linears[kind]
+        return make(kind, weight, replace(fused, bias=bias))
+
     return Layer(
-        qkv=make("qkv", *parts["qkv"], norm=weights.attention_norm if first else None),
-        attention_out=make("attention_out", *parts["attention_out"], norm=None),
-        mlp_up=make(
-            "mlp_up",
-            *parts["mlp_up"],
-            activation=spec.activation,
-            gated=spec.gated_mlp,
-            norm=weights.mlp_norm if first else None,
-        ),
-        mlp_down=make("mlp_down", *parts["mlp_down"], norm=None),
+        qkv=made("qkv", Fused(norm=norms[0])),
+        attention_out=made("attention_out", NOTHING),
+        mlp_up=made("mlp_up", Fused(activation=spec.activation, gated=spec.gated_mlp, norm=norms[1])),
+        mlp_down=made("mlp_down", NOTHING),
         attention_norm=None if first else weights.attention_norm,
         mlp_norm=None if first else weights.mlp_norm,
         q_norm=weights.q_norm,
@@ -96,11 +96,7 @@ def assemble(spec: ModelSpec, weights: LayerWeights, make: MakeLinear) -> Layer:
 
 def pack_layer(spec: ModelSpec, weights: LayerWeights) -> Layer:
     """The layer with its weights packed, in their own dtype."""
-
-    def make(kind: LinearKind, weight: Tensor, bias: Tensor | None, **how: Any) -> Linear:  # noqa: ARG001
-        return make_linear(weight, bias, **how)
-
-    return assemble(spec, weights, make)
+    return assemble(spec, weights, lambda _, weight, fused: make_linear(weight, fused))
 
 
 def num_weights(spec: ModelSpec, kind: LinearKind) -> int:

@@ -7,14 +7,13 @@ as it is. Deterministic on one machine.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from torch import Tensor
 
 from handful.model.layers import Layer, LayerWeights, LinearKind, assemble
+from handful.model.ops.fused import Fused
 from handful.model.ops.linear import Head, Linear
 from handful.model.ops.linear_int8 import can_quantise, make_int8
-from handful.model.ops.norm import Normalise
 from handful.model.spec import ModelSpec
 
 MAX_ERROR = 0.025  # of a linear's results on the text, relative; a rounded row alone costs 0.01 to 0.02
@@ -56,15 +55,15 @@ def quantise_layer(spec: ModelSpec, weights: LayerWeights, exact: Layer, inputs:
     """The layer with its linears in int8 but for those that can't be, or err too much on `inputs`."""
     kinds: set[LinearKind] = set()
 
-    def make(kind: LinearKind, weight: Tensor, bias: Tensor | None, *, norm: Normalise | None, **how: Any) -> Linear:
+    def make(kind: LinearKind, weight: Tensor, fused: Fused) -> Linear:
         whole: Linear = getattr(exact, kind)
         if not can_quantise(weight):
             return whole
         x = inputs[kind]
-        wanted, largest = whole(x), _largest(x if norm is None else norm(x))
-        quick = make_int8(weight, bias, norm=norm, largest=largest, **how)
-        if "activation" not in how:
-            quick = quick.with_bias(_evened(bias, quick(x), wanted))
+        wanted, largest = whole(x), _largest(x if fused.norm is None else fused.norm(x))
+        quick = make_int8(weight, fused, largest)
+        if fused.activation is None:
+            quick = quick.with_bias(_evened(fused.bias, quick(x), wanted))
         if relative_error(quick(x), wanted) > MAX_ERROR:
             return whole
         kinds.add(kind)
@@ -79,7 +78,7 @@ def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tens
     if not can_quantise(weight):
         return exact
     wanted = exact(inputs)
-    quick = make_int8(weight, bias)
+    quick = make_int8(weight, Fused(bias))
     quick = quick.with_bias(_evened(bias, quick.wide(inputs), wanted))
     return exact if relative_error(quick.wide(inputs), wanted) > MAX_ERROR else quick.wide
 

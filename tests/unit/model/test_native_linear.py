@@ -7,6 +7,7 @@ from torch import Tensor
 
 from handful.model.ops import linear_int8
 from handful.model.ops.activation import activate
+from handful.model.ops.fused import NOTHING, Fused
 from handful.model.ops.linear import NativeLinear, PlainLinear, is_native_bfloat16, make_linear
 from handful.model.ops.linear_int8 import (
     AS_IT_COMES,
@@ -45,31 +46,16 @@ needs_halves = pytest.mark.skipif(
 class HalvesWithoutTiles(NativeLinear):
     """The product of AVX-512 BF16 where AMX would be taken."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-    ) -> None:
-        columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32), bias)
-        self._product = NativeProduct(pack_panels(weight, columns, activation, gated, norm), tiles=False)
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING) -> None:
+        columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32))
+        self._product = NativeProduct(pack_panels(weight, columns, fused), tiles=False)
 
 
 class WithoutTiles(NativeInt8):
     """The product of AVX-512 VNNI where AMX would be taken."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-        evening: Evening = AS_IT_COMES,
-    ) -> None:
-        self._product = NativeProduct(pack(weight, bias, activation, gated, norm, evening), tiles=False)
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> None:
+        self._product = NativeProduct(pack(weight, fused, evening), tiles=False)
 
 
 class WithAvxVnni(NativeInt8):
@@ -77,17 +63,9 @@ class WithAvxVnni(NativeInt8):
 
     INSTRUCTIONS: Instructions = "avx-vnni"
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-        evening: Evening = AS_IT_COMES,
-    ) -> None:
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> None:
         with limited(self.INSTRUCTIONS):
-            super().__init__(weight, bias, activation, gated, norm, evening)
+            super().__init__(weight, fused, evening)
 
 
 class WithAvx2(WithAvxVnni):
@@ -165,7 +143,7 @@ def test_what_is_fused_is_what_torch_computes(
         wanted = activate(wanted[:, :middle], activation) * wanted[:, middle:]
     elif activation is not None:
         wanted = activate(wanted, activation)
-    found = kind(weight, bias, activation, gated)(x, residual)
+    found = kind(weight, Fused(bias, activation, gated))(x, residual)
     assert found.dtype == torch.float32
     assert torch.allclose(found.double(), wanted + residual, atol=3e-5)
 
@@ -182,7 +160,7 @@ def test_the_norm_in_front_is_applied_before_quantising(kind: Kind, norm: str) -
     else:
         made = Normalise("rms", 1e-5, 70, scale)
         normed = F.rms_norm(wide, (70,), scale.double(), 1e-5)
-    found = kind(weight, norm=made)(x)
+    found = kind(weight, Fused(norm=made))(x)
     step = quantise_symmetric(normed.float())[1].max().item() * weight.abs().max().item()
     assert (found - expected(weight, normed.float())).abs().max().item() < 3 * step  # a tie may round the other way
 
@@ -191,7 +169,7 @@ def test_the_norm_in_front_is_applied_before_quantising(kind: Kind, norm: str) -
 def test_bfloat16_is_the_float32_result_rounded(kind: Kind) -> None:
     weight, bias = random(50, 70, scale=0.2), random(50, seed=1)
     x, residual = random(20, 70, seed=2).bfloat16(), random(20, 50, seed=3).bfloat16()
-    linear = kind(weight, bias, "silu")
+    linear = kind(weight, Fused(bias, "silu"))
     found = linear(x, residual)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, linear(x.float(), residual.float()).bfloat16())
@@ -201,7 +179,7 @@ def test_bfloat16_is_the_float32_result_rounded(kind: Kind) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_row_does_not_depend_on_the_others(kind: Kind, threads: int) -> None:
     torch.set_num_threads(threads)
-    linear = kind(random(97, 130, scale=0.2), random(97, seed=1), "gelu_tanh")
+    linear = kind(random(97, 130, scale=0.2), Fused(random(97, seed=1), "gelu_tanh"))
     x = random(600, 130, seed=2)
     together = linear(x)
     for start, stop in ((0, 1), (5, 12), (253, 282), (599, 600)):
@@ -211,7 +189,7 @@ def test_a_row_does_not_depend_on_the_others(kind: Kind, threads: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_a_row_with_nan_or_infinity_is_nan_and_alone_so(kind: Kind, bad: float) -> None:
-    linear, x = kind(random(33, 70, scale=0.2), random(33, seed=1)), random(20, 70, seed=2)
+    linear, x = kind(random(33, 70, scale=0.2), Fused(random(33, seed=1))), random(20, 70, seed=2)
     clean = linear(x)
     x[7, 69] = bad
     found = linear(x)
@@ -224,7 +202,7 @@ def test_a_row_with_nan_or_infinity_is_nan_and_alone_so(kind: Kind, bad: float) 
 @pytest.mark.parametrize("value", [0.0, 1e-38, -1e-40])
 def test_a_row_of_nothing_gives_the_bias(kind: Kind, value: float) -> None:
     bias = random(33)
-    found = kind(random(33, 70), bias)(torch.full((3, 70), value))
+    found = kind(random(33, 70), Fused(bias))(torch.full((3, 70), value))
     assert torch.equal(found, bias.expand(3, -1))
 
 
@@ -240,8 +218,8 @@ def test_rows_may_lie_apart_and_there_may_be_none(kind: Kind) -> None:
 @pytest.mark.parametrize(("num_in", "num_out", "gated"), [(576, 960, False), (130, 194, True)])
 def test_every_kernel_gives_the_same_sums(kind: type[NativeInt8], num_in: int, num_out: int, gated: bool) -> None:
     weight, bias, x = random(num_out, num_in, scale=0.1), random(num_out, seed=1), random(77, num_in, seed=2)
-    assert torch.equal(kind(weight, bias)(x), NativeInt8(weight, bias)(x))
-    found, wanted = (made(weight, bias, "silu", gated)(x) for made in (kind, NativeInt8))
+    assert torch.equal(kind(weight, Fused(bias))(x), NativeInt8(weight, Fused(bias))(x))
+    found, wanted = (made(weight, Fused(bias, "silu", gated))(x) for made in (kind, NativeInt8))
     # AVX2 divides where AVX-512 approximates, which the last bits of an activation show
     assert torch.allclose(found, wanted, rtol=1e-6, atol=1e-6)
 
@@ -282,8 +260,8 @@ def test_panels_hold_every_weight_at_its_place_and_zeros_elsewhere(
     dtype: torch.dtype, num_out: int, num_in: int, gated: bool
 ) -> None:
     rows = torch.randint(1, 100, (num_out, num_in)).to(dtype)
-    columns = Columns(torch.ones(num_out), torch.zeros(num_out, dtype=torch.int32), None)
-    panels = pack_panels(rows, columns, "silu" if gated else None, gated, None).panels
+    columns = Columns(torch.ones(num_out), torch.zeros(num_out, dtype=torch.int32))
+    panels = pack_panels(rows, columns, Fused(activation="silu" if gated else None, gated=gated)).panels
     by_column = panels.transpose(1, 2).reshape(panels.shape[0], 32, -1)  # [P, 32, padded in]
     if gated:
         halves = by_column.view(-1, 2, 16, by_column.shape[-1]).transpose(0, 1).reshape(2, -1, by_column.shape[-1])
@@ -298,15 +276,15 @@ def test_panels_hold_every_weight_at_its_place_and_zeros_elsewhere(
 def test_smoothing_helps_where_a_channel_is_far_larger_than_the_rest() -> None:
     weight, x = random(40, 70, scale=0.2), random(50, 70, seed=1)
     norm = Normalise("rms", 1e-5, 70, torch.ones(70).index_fill(0, torch.tensor([5]), 100.0))
-    wanted = make_linear(weight, norm=norm)(x)
-    plain = make_int8(weight, norm=norm)(x)
-    smoothed = make_int8(weight, norm=norm, largest=norm(x).abs().amax(dim=0))(x)
+    wanted = make_linear(weight, Fused(norm=norm))(x)
+    plain = make_int8(weight, Fused(norm=norm))(x)
+    smoothed = make_int8(weight, Fused(norm=norm), largest=norm(x).abs().amax(dim=0))(x)
     assert (smoothed - wanted).norm() < (plain - wanted).norm() / 3
 
 
 @needs_native
 def test_wrong_tensors_are_refused_before_a_pointer_leaves() -> None:
-    product = NativeProduct(pack(random(33, 70), None, None, False, None))
+    product = NativeProduct(pack(random(33, 70)))
     for x in (random(3, 71), random(3, 70).double(), random(70), torch.zeros(3, 70, dtype=torch.int64)):
         with pytest.raises(ValueError, match="x must be"):
             product.linear(x, None)
@@ -345,8 +323,8 @@ def test_the_product_of_halves_is_the_float32_one_rounded_once(
         return
     weight, bias, x = halves(num_out, num_in, scale=0.2), halves(num_out, seed=1), halves(rows, num_in, seed=2)
     residual = halves(rows, num_out // 2 if gated else num_out, seed=3)
-    wide = PlainLinear(weight.float(), bias.float(), activation, gated)(x.float(), residual.float())
-    found = kind(weight, bias, activation, gated)(x, residual)
+    wide = PlainLinear(weight.float(), Fused(bias.float(), activation, gated))(x.float(), residual.float())
+    found = kind(weight, Fused(bias, activation, gated))(x, residual)
     assert found.dtype == torch.bfloat16
     assert torch.allclose(found.float(), wide, atol=2e-3, rtol=2.0**-8)
 
@@ -359,7 +337,7 @@ def test_the_norm_in_front_of_halves_is_rounded_once(kind: type[NativeLinear], n
     shift = halves(70, seed=3) if norm == "layer" else None
     made = Normalise(norm, 1e-5, 70, halves(70, seed=2), shift)
     wanted = PlainLinear(weight.float())(made(x).float())
-    assert torch.allclose(kind(weight, norm=made)(x).float(), wanted, atol=2e-2, rtol=2.0**-7)
+    assert torch.allclose(kind(weight, Fused(norm=made))(x).float(), wanted, atol=2e-2, rtol=2.0**-7)
 
 
 @needs_halves
@@ -367,7 +345,7 @@ def test_the_norm_in_front_of_halves_is_rounded_once(kind: type[NativeLinear], n
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_row_of_halves_does_not_depend_on_the_others(kind: type[NativeLinear], threads: int) -> None:
     torch.set_num_threads(threads)
-    linear, x = kind(halves(97, 1600, scale=0.2), halves(97, seed=1), "gelu_tanh"), halves(600, 1600, seed=2)
+    linear, x = kind(halves(97, 1600, scale=0.2), Fused(halves(97, seed=1), "gelu_tanh")), halves(600, 1600, seed=2)
     x[13, 5] = torch.nan
     together = linear(x)
     assert together[13].isnan().all()
@@ -396,8 +374,8 @@ def test_bfloat16_takes_the_native_product_and_float32_never_does() -> None:
 @pytest.mark.parametrize("kind", HALVES)
 def test_results_may_be_wider_than_the_rows(kind: type[NativeLinear]) -> None:
     weight, x = halves(50, 70), halves(20, 70, seed=1)
-    columns = Columns(torch.ones(50), torch.zeros(50, dtype=torch.int32), None)
-    product = NativeProduct(pack_panels(weight, columns, None, False, None))
+    columns = Columns(torch.ones(50), torch.zeros(50, dtype=torch.int32))
+    product = NativeProduct(pack_panels(weight, columns, NOTHING))
     wide = product.linear(x, dtype=torch.float32)
     assert torch.allclose(wide, x.float() @ weight.float().t(), atol=1e-4)
     assert torch.equal(wide.bfloat16(), product.linear(x))
@@ -426,8 +404,8 @@ def test_a_mixed_product_has_the_bits_of_its_definition(kind: type[NativeInt8], 
     weight, bias, x = random(50, 1024, scale=0.1), random(50, seed=1), random(37, 1024, seed=2)
     made = None if norm is None else Normalise(norm, 1e-5, 1024, None, None)
     evening = Evening(random(1024, seed=3).abs() + 0.5, size)
-    found = kind(weight, bias, None, False, made, evening)(x)
-    wanted = PlainInt8(weight, bias, None, False, made, evening)(x)
+    found = kind(weight, Fused(bias, norm=made), evening)(x)
+    wanted = PlainInt8(weight, Fused(bias, norm=made), evening)(x)
     # without a norm to the last bit of the bytes; norms are summed up in another order here and there
     assert torch.allclose(found, wanted, atol=1e-4 if norm is None else 5e-2)
 

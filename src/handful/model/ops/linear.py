@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
+from handful.model.ops.fused import NOTHING, Fused
 from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
 from handful.model.ops.native.panels import Columns, pack_panels
-from handful.model.ops.norm import Normalise
 from handful.model.spec import Activation
 
 # torch's name of each activation's fused form: (attribute, algorithm).
@@ -46,39 +46,25 @@ class Linear(Protocol):
 class PlainLinear:
     """The product as torch comes with it: the oracle, and the path of every device but the CPU."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-    ) -> None:
-        self._weight, self._bias, self._norm = weight, bias, norm
-        self._activation, self._gated = activation, gated
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING) -> None:
+        self._weight, self._fused = weight, fused
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
-        product = F.linear(x if self._norm is None else self._norm(x), self._weight, self._bias)
-        if self._activation is not None:
-            product = (gate if self._gated else activate)(product, self._activation)
+        fused = self._fused
+        product = F.linear(x if fused.norm is None else fused.norm(x), self._weight, fused.bias)
+        if fused.activation is not None:
+            product = (gate if fused.gated else activate)(product, fused.activation)
         return product if residual is None else product.add_(residual)
 
 
 class PackedLinear:
     """oneDNN's product over a weight that was reordered once into the layout its kernel reads."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-    ) -> None:
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING) -> None:
         self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
-        self._bias, self._norm = bias, norm
-        self._gate = activation if gated else None
-        self._attribute, self._algorithm = _FUSED[None if gated else activation]
+        self._bias, self._norm = fused.bias, fused.norm
+        self._gate = fused.activation if fused.gated else None
+        self._attribute, self._algorithm = _FUSED[None if fused.gated else fused.activation]
         self._product = torch.ops.mkldnn._linear_pointwise.default
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
@@ -92,16 +78,9 @@ class PackedLinear:
 class NativeLinear:
     """The native product in bfloat16: norm before, everything behind it fused, sums finished in float32."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-    ) -> None:
-        columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32), bias)
-        self._product = NativeProduct(pack_panels(weight, columns, activation, gated, norm))
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING) -> None:
+        columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32))
+        self._product = NativeProduct(pack_panels(weight, columns, fused))
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
         return self._product.linear(x, residual)
@@ -128,26 +107,13 @@ def can_pack(weight: Tensor) -> bool:
     return weight.dtype == torch.float32
 
 
-def make_linear(
-    weight: Tensor,
-    bias: Tensor | None = None,
-    activation: Activation | None = None,
-    *,
-    gated: bool = False,
-    norm: Normalise | None = None,
-) -> Linear:
-    """The fastest linear layer that computes in the weight's own dtype.
-
-    weight `[out, in]` and bias `[out]`, of one dtype and device. `gated`: the weight is gate above up, `[2 out, in]`,
-    and there is an activation. `norm` is applied to the input first.
-    """
-    if gated and activation is None:
-        raise ValueError("a gate needs an activation")
+def make_linear(weight: Tensor, fused: Fused = NOTHING) -> Linear:
+    """The fastest linear layer that computes in the weight's own dtype, which is also its bias's."""
     kind = NativeLinear if is_native_bfloat16(weight) else PackedLinear if can_pack(weight) else PlainLinear
-    return kind(weight, bias, activation, gated, norm)
+    return kind(weight, fused)
 
 
 def make_head(weight: Tensor, bias: Tensor | None = None) -> Head:
     """The product that ends in logits: x `[M, in]` -> `[M, out]` float32, not rounded where the kernel allows it."""
-    linear = make_linear(weight, bias)
+    linear = make_linear(weight, Fused(bias))
     return linear.wide if isinstance(linear, NativeLinear) else lambda x: linear(x).float()

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
+from handful.model.ops.fused import NOTHING, Fused
 from handful.model.ops.linear import Linear
 from handful.model.ops.native.linear import (
     MAX_DEPTH,
@@ -32,7 +33,6 @@ from handful.model.ops.native.linear import (
 )
 from handful.model.ops.native.panels import Columns, in_panels, pack_panels, quantise_rows
 from handful.model.ops.norm import Normalise
-from handful.model.spec import Activation
 
 SMALLEST = 2.0**-100  # a row without anything larger counts as zeros
 SMOOTHING = 0.7  # a of `smooth`: the least error of 0.3, 0.5, 0.7 and 0.85 on SmolLM2-135M (docs/log.md)
@@ -101,24 +101,15 @@ class Int8Linear(Linear, Protocol):
 class PlainInt8:
     """The definition, in torch's own operators."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-        evening: Evening = AS_IT_COMES,
-    ) -> None:
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> None:
         self._weight, self._scales = quantise_symmetric(evening.of_weight(weight))
         self._rotation = evening.rotation
-        self._bias = None if bias is None else bias.float()
-        self._activation, self._gated, self._norm = activation, gated, norm
+        self._fused = fused
 
     def with_bias(self, bias: Tensor) -> Self:
         """The same layer, its weight shared, with another bias `[out]`."""
         made = copy(self)
-        made._bias = bias.float()
+        made._fused = replace(self._fused, bias=bias)
         return made
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
@@ -127,14 +118,15 @@ class PlainInt8:
 
     def wide(self, x: Tensor) -> Tensor:
         """The product without a residual in float32, as its sums are."""
-        normed = x.float() if self._norm is None else _wide_norm(self._norm, x)
+        fused = self._fused
+        normed = x.float() if fused.norm is None else _wide_norm(fused.norm, x)
         quantised, scales = quantise_symmetric(mix(normed, self._rotation))
         sums = torch._int_mm(quantised, self._weight.t())
         product = sums.float() * (scales[:, None] * self._scales)
-        if self._bias is not None:
-            product += self._bias
-        if self._activation is not None:
-            product = (gate if self._gated else activate)(product, self._activation)
+        if fused.bias is not None:
+            product += fused.bias.float()
+        if fused.activation is not None:
+            product = (gate if fused.gated else activate)(product, fused.activation)
         return product
 
 
@@ -147,16 +139,8 @@ def _wide_norm(norm: Normalise, x: Tensor) -> Tensor:
 class NativeInt8:
     """The kernels for AVX2 and all above: activations quantised once, multiplied and finished in one pass."""
 
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        activation: Activation | None = None,
-        gated: bool = False,
-        norm: Normalise | None = None,
-        evening: Evening = AS_IT_COMES,
-    ) -> None:
-        self._packed = pack(weight, bias, activation, gated, norm, evening)
+    def __init__(self, weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> None:
+        self._packed = pack(weight, fused, evening)
         self._product = NativeProduct(self._packed)
 
     def with_bias(self, bias: Tensor) -> Self:
@@ -174,18 +158,10 @@ class NativeInt8:
         return self._product.linear(x, dtype=torch.float32)
 
 
-def pack(
-    weight: Tensor,
-    bias: Tensor | None,
-    activation: Activation | None,
-    gated: bool,
-    norm: Normalise | None,
-    evening: Evening = AS_IT_COMES,
-) -> PackedWeights:
+def pack(weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> PackedWeights:
     """Quantise a weight `[out, in]` (gated: gate above up) and lay it out in panels."""
     quantised, scales, sums = quantise_rows(weight, evening.factors, evening.rotation)
-    columns = Columns(scales, sums * -ZERO_BYTE, bias)
-    return pack_panels(quantised, columns, activation, gated, norm, evening.rotation)
+    return pack_panels(quantised, Columns(scales, sums * -ZERO_BYTE), fused, evening.rotation)
 
 
 def can_quantise(weight: Tensor) -> bool:
@@ -207,15 +183,7 @@ def smooth(weight: Tensor, norm: Normalise, largest: Tensor) -> tuple[Tensor, No
     return s, Normalise(norm.kind, norm.eps, norm.size, scale / s, bias)
 
 
-def make_int8(
-    weight: Tensor,
-    bias: Tensor | None = None,
-    activation: Activation | None = None,
-    *,
-    gated: bool = False,
-    norm: Normalise | None = None,
-    largest: Tensor | None = None,
-) -> Int8Linear:
+def make_int8(weight: Tensor, fused: Fused = NOTHING, largest: Tensor | None = None) -> Int8Linear:
     """The fastest int8 linear layer for this weight here; arguments as `make_linear`'s.
 
     Inputs are mixed in blocks where their number allows it. `largest` `[in]`: the magnitudes that the channels of
@@ -224,7 +192,8 @@ def make_int8(
     if not can_quantise(weight):
         raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
     factors = None
-    if largest is not None and norm is not None:
-        factors, norm = smooth(weight, norm, largest)
+    if largest is not None and fused.norm is not None:
+        factors, norm = smooth(weight, fused.norm, largest)
+        fused = replace(fused, norm=norm)
     kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
-    return kind(weight, bias, activation, gated, norm, Evening(factors, rotation_of(weight.shape[1])))
+    return kind(weight, fused, Evening(factors, rotation_of(weight.shape[1])))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from handful.model.ops.fused import Fused
 from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights, fits_rotation
 from handful.model.ops.native.loading import Library, library
-from handful.model.ops.norm import Normalise
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
@@ -35,19 +35,16 @@ class _Quantising(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """What each column of a product has beside its weights: `[out]`. scales and offsets of int8, 1 and 0 otherwise."""
+    """How the bytes of each column of a product are read, `[out]` each: 1 and 0 where they are no bytes."""
 
     scales: Tensor
     offsets: Tensor
-    bias: Tensor | None
 
 
-def pack_panels(
-    rows: Tensor, columns: Columns, activation: str | None, gated: bool, norm: Normalise | None, rotation: int = 0
-) -> PackedWeights:
+def pack_panels(rows: Tensor, columns: Columns, fused: Fused, rotation: int = 0) -> PackedWeights:
     """Lay out rows `[out, in]` (gated: gate above up) of int8 or bfloat16. See `PackedWeights`."""
     num_out, num_in = rows.shape
-    bias = torch.zeros(num_out) if columns.bias is None else columns.bias.float()
+    gated, bias = fused.gated, torch.zeros(num_out) if fused.bias is None else fused.bias.float()
     return PackedWeights(
         panels=_pack(rows.contiguous(), gated),
         scales=in_panels(columns.scales, gated),
@@ -55,9 +52,9 @@ def pack_panels(
         bias=in_panels(bias, gated),
         num_in=num_in,
         num_out=num_out // 2 if gated else num_out,
-        activation=activation,
+        activation=fused.activation,
         gated=gated,
-        norm=norm,
+        norm=fused.norm,
         rotation=rotation,
     )
 
