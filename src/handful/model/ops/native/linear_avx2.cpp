@@ -1,24 +1,16 @@
-// The product of bytes with AVX2 alone: sums are exact integers.
+// The product of bytes with AVX2 alone.
 //
 // vpmaddubsw multiplies bytes without a sign by bytes with one and adds two neighbours in 16 bits. The activation's sign
 // goes over to the weight first: neither is ever -128, so a pair is at most 2 * 127 * 127 = 32,258, and nothing is lost.
 
-#include "handful.h"
 #include "lanes_avx2.h"
-#include "linear.h"
 // (the order matters: each is written over those before it)
-#include "linear_epilogue.h"
 #define HANDFUL_TARGET HANDFUL_AVX2
+#include "linear_bytes.h"
 
 namespace {
 
-using handful::avx2::Ints;
-
-struct Number {
-  using Sum = int32_t;
-  using Sums = Ints;
-  using Round = handful::avx2::RoundByHand;
-  static constexpr bool kScaled = true;
+struct Number : Bytes {
   static constexpr int kMostRows = 4, kVectors = 4;
   static constexpr int32_t kZeroByte = 0;
 
@@ -30,7 +22,6 @@ struct Number {
   HANDFUL_TARGET static inline Sums multiply_add(Sums sums, Ints x, Ints weights) {
     return {multiply_add(sums.low, x.low, weights.low), multiply_add(sums.high, x.high, weights.high)};
   }
-  HANDFUL_TARGET static inline void put(Sum* to, Sums sums) { handful::avx2::store_ints(to, sums); }
 };
 
 }  // namespace
