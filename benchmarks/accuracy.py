@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-import handful
+from cells import measured, read_records
 from handful.backend import Backend
 from handful.learn.estimator import FewShotClassifier
 
@@ -59,15 +59,9 @@ def main() -> None:
     asked = list(cells(arguments))
     num_asked = {name: len(data[name].test[: arguments.queries or None]) for name in data}
     missing = [cell for cell in asked if not any(is_of(record, cell, num_asked[cell.task]) for record in records)]
-    if missing:
-        model = handful.load(arguments.model, precision=arguments.precision)
-        for cell in missing:
-            record = {**asdict(cell), **measure(cell, data[cell.task], model, arguments.queries)}
-            record |= {"model": model.info.name, "precision": model.info.precision}
-            print(json.dumps(record), flush=True)
-            records.append(record)
-            with arguments.records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+    records += measured(
+        missing, lambda cell, model: measure(cell, data[cell.task], model, arguments.queries), arguments
+    )
     rows = summaries(records)
     if arguments.document:
         arguments.document.write_text(document(rows), encoding="utf-8")
@@ -171,12 +165,6 @@ WORDS = {"sst2": ("negative", "positive"), "agnews": ("world", "sports", "busine
 LOADERS: dict[str, Callable[[Path], Data]] = {"sst2": reviews, "agnews": news}
 GOALS = {("sst2", 2): 80, ("sst2", 8): 84, ("sst2", 64): 88, ("agnews", 8): 83, ("agnews", 64): 87}
 TITLES = {"sst2": "SST-2", "agnews": "AG News"}
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def summaries(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accuracy import LOADERS, draw, read_records
+from accuracy import LOADERS, draw
+from cells import read_records
 from handful.learn.logistic import Logistic
 from handful.local.encoder import load_encoder
 from handful.pipelines.encoder import Encoder

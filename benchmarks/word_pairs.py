@@ -18,11 +18,11 @@ import random
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import handful
+from cells import measured, read_records
 from handful.backend import Backend
 from handful.evals.intervals import t_interval
 from handful.evals.text_metrics import text_metrics
@@ -82,15 +82,8 @@ def main() -> None:
     records = read_records(arguments.records)
     known = {(r["task"], r["shots"], r["way"], r["seed"]) for r in records}
     missing = [cell for cell in cells(arguments) if (cell.task, cell.shots, cell.way, cell.seed) not in known]
-    if missing:
-        model = handful.load(arguments.model, precision=arguments.precision)
-        for cell in missing:
-            record = {**asdict(cell), **measure(cell, read_pairs(arguments.data, KINDS[cell.task]), model)}
-            record |= {"model": model.info.name, "precision": model.info.precision}
-            print(json.dumps(record), flush=True)
-            records.append(record)
-            with arguments.records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+    pairs = {task: read_pairs(arguments.data, KINDS[task]) for task in arguments.tasks} if missing else {}
+    records += measured(missing, lambda cell, model: measure(cell, pairs[cell.task], model), arguments)
     rows = summaries(records)
     if arguments.document:
         arguments.document.write_text(document(rows), encoding="utf-8")
@@ -154,12 +147,6 @@ def measure(cell: Cell, pairs: Sequence[Pair], model: Backend) -> dict[str, Any]
         "shared_example_tokens": round(selector.cost(inputs, model).shared, 3),
         "queries_per_s": round(len(asked) / seconds, 2),
     }
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def summaries(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
