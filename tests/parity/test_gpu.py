@@ -1,7 +1,5 @@
 """On a GPU itself: the kernel against its twin, and replayed steps. Skipped where torch sees none."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,7 @@ from handful.engine.transfer import fetch, pick, refill, send
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
-from handful.model.ops.varlen import CAUSAL, EVERYTHING, varlen_kernel, varlen_plain, why_no_varlen
+from handful.model.ops.varlen import CAUSAL, EVERYTHING, Sequences, Sight, varlen_kernel, varlen_plain, why_no_varlen
 from tests.parity import engines
 from tests.parity.test_engine_parity import expected_logprobs, many_prompts, tokens
 from tests.unit.model.tiny_models import FAMILIES, checkpoint, reference_logits
@@ -49,13 +47,13 @@ def test_the_kernel_gives_what_its_twin_gives(counts: list[int], window_size: tu
     q = torch.randn(sum(counts), 6, 64).bfloat16()
     k, v = (torch.randn(600, 2, 64).bfloat16() for _ in range(2))
     starts, lengths = ([17, 130, 300, 600], [90, 170, 80]) if is_pool else ([0, 90, 260, 340], None)
-    arguments: list[Any] = [q, k, v, torch.tensor([0, *torch.tensor(counts).cumsum(0)]).int()]
-    arguments += [torch.tensor(starts).int(), max(counts), 300]
-    more: dict[str, Any] = {"scale": 0.2, "window_size": window_size, "enable_gqa": True, "num_splits": 1}
+    cu_q, cu_k = torch.tensor([0, *torch.tensor(counts).cumsum(0)]).int(), torch.tensor(starts).int()
     used = None if lengths is None else torch.tensor(lengths).int()
-    wanted = varlen_plain(*arguments, **more, seqused_k=used)
-    there: list[Any] = [x.to(GPU) if isinstance(x, torch.Tensor) else x for x in arguments]
-    found = varlen_kernel()(*there, **more, seqused_k=None if used is None else used.to(GPU))
+    sight = Sight(0.2, window_size)
+    wanted = varlen_plain(q, k, v, Sequences(cu_q, cu_k, max(counts), 300, used), sight)
+    used = None if used is None else used.to(GPU)
+    there = Sequences(cu_q.to(GPU), cu_k.to(GPU), max(counts), 300, used)
+    found = varlen_kernel()(q.to(GPU), k.to(GPU), v.to(GPU), there, sight)
     assert [x.shape for x in found] == [x.shape for x in wanted]
     for mine, theirs in zip(found, wanted, strict=True):
         assert (mine.cpu().float() - theirs.float()).abs().max() < 2e-2

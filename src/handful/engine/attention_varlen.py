@@ -2,7 +2,7 @@
 
 One call for everything that rows read by themselves, one more for each depth of shared runs, merged by log-sum-exp. The
 keys of runs are read where they lie. Nothing here looks at a value on the device, so nothing waits, and a step of the
-same shapes can be replayed (decode_graphs.py). `num_splits=1`: the kernel's sums don't depend on what else is run.
+same shapes can be replayed (decode_graphs.py).
 """
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from handful.engine.memory import KVMemory
 from handful.engine.step_reads import LayerReads, OwnReads, SharedReads, Step
 from handful.model.ops.attention import merge
-from handful.model.ops.varlen import CAUSAL, EVERYTHING, Varlen
+from handful.model.ops.varlen import CAUSAL, EVERYTHING, Sequences, Sight, Varlen
 from handful.model.spec import ModelSpec
 
 
@@ -41,33 +41,12 @@ class VarlenAttention:
     ) -> tuple[Tensor, Tensor]:
         k, v = (x.index_select(0, own.key_slots) for x in kv)
         sees = CAUSAL if window is None else (window - 1, 0)
-        return self._kernel(
-            q,
-            k,
-            v,
-            own.cu_q,
-            own.cu_k,
-            own.max_q,
-            own.max_k,
-            scale=self._spec.attention_scale,
-            window_size=EVERYTHING if own.max_q == 1 else sees,  # a row by itself was given what it sees
-            enable_gqa=True,
-            num_splits=1,
-        )
+        window_of_rows = EVERYTHING if own.max_q == 1 else sees  # a row by itself was given what it sees
+        sequences = Sequences(own.cu_q, own.cu_k, own.max_q, own.max_k)
+        return self._kernel(q, k, v, sequences, Sight(self._spec.attention_scale, window_of_rows))
 
     def _read_shared(self, read: SharedReads[Tensor], q: Tensor, kv: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        out, lse = self._kernel(
-            q.index_select(0, read.order),
-            *kv,
-            read.cu_q,
-            read.starts,
-            read.max_q,
-            read.max_k,
-            scale=self._spec.attention_scale,
-            window_size=EVERYTHING,
-            enable_gqa=True,
-            seqused_k=read.lengths,
-            num_splits=1,
-        )
+        sequences = Sequences(read.cu_q, read.starts, read.max_q, read.max_k, read.lengths)
+        out, lse = self._kernel(q.index_select(0, read.order), *kv, sequences, Sight(self._spec.attention_scale))
         out, lse = out.index_select(0, read.places).float(), lse.transpose(0, 1).index_select(0, read.places)
         return out, lse + read.absent[:, None]

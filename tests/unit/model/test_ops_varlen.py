@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from handful.model.ops.attention import attend_plain
-from handful.model.ops.varlen import CAUSAL, EVERYTHING, varlen_kernel, varlen_plain, why_no_varlen
+from handful.model.ops.varlen import (
+    CAUSAL,
+    EVERYTHING,
+    Sequences,
+    Sight,
+    Varlen,
+    varlen_kernel,
+    varlen_plain,
+    why_no_varlen,
+)
 
 
 def offsets(lengths: list[int]) -> Tensor:
@@ -37,9 +46,7 @@ def test_each_sequence_gets_what_the_oracle_gives_it(case: dict[str, Any]) -> No
     k, v = (torch.randn(sum(room), case["kv_heads"], case["size"]) for _ in range(2))
     cu_q, cu_k, used = offsets(counts), offsets(room), torch.tensor(lengths, dtype=torch.int32)
     most = (max(counts), max(room))
-    found, lse = varlen_plain(
-        q, k, v, cu_q, cu_k, *most, scale=0.6, window_size=case["window"], enable_gqa=True, seqused_k=used
-    )
+    found, lse = varlen_plain(q, k, v, Sequences(cu_q, cu_k, *most, used), Sight(0.6, case["window"]))
     for (first, end), start, length in zip(pairwise(cu_q.tolist()), cu_k.tolist(), lengths, strict=False):
         mine = q[first:end].transpose(0, 1)[None]
         keys, values = (
@@ -58,7 +65,7 @@ def test_each_sequence_gets_what_the_oracle_gives_it(case: dict[str, Any]) -> No
 
 def test_a_query_without_keys_gets_zero_and_infinity() -> None:
     q, k = torch.randn(2, 1, 8), torch.randn(3, 1, 8)
-    out, lse = varlen_plain(q, k, k, offsets([1, 1]), offsets([0, 3]), 1, 3)
+    out, lse = varlen_plain(q, k, k, Sequences(offsets([1, 1]), offsets([0, 3]), 1, 3), Sight(1.0))
     assert out[0].eq(0).all()
     assert lse[0, 0] == float("inf")
     assert lse[0, 1].isfinite()
@@ -70,51 +77,48 @@ def arguments() -> dict[str, Any]:
         "query": q,
         "key": k,
         "value": k,
-        "cu_seq_q": offsets([2, 3]),
-        "cu_seq_k": offsets([3, 4]),
+        "cu_q": offsets([2, 3]),
+        "cu_k": offsets([3, 4]),
         "max_q": 3,
         "max_k": 4,
-        "enable_gqa": True,
     }
+
+
+def call(kernel: Varlen, given: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    where = {name: value for name, value in given.items() if name not in ("query", "key", "value")}
+    return kernel(given["query"], given["key"], given["value"], Sequences(**where), Sight(1.0, (2, 0)))
 
 
 def test_torchs_kernel_takes_the_same_arguments_and_gives_results_of_the_same_shapes_and_types() -> None:
     """On the meta device, which knows shapes only: the kernel itself needs a GPU."""
-    more: dict[str, Any] = {
-        "scale": 1.0,
-        "window_size": (2, 0),
-        "seqused_k": torch.tensor([3, 2], dtype=torch.int32),
-        "num_splits": 1,
-    }
-    mine = varlen_plain(**arguments(), **more)
-    there: dict[str, Any] = {
-        name: value.to("meta") if isinstance(value, Tensor) else value for name, value in (arguments() | more).items()
-    }
-    theirs = varlen_kernel()(**there)
+    given = arguments() | {"used_k": torch.tensor([3, 2], dtype=torch.int32)}
+    mine = call(varlen_plain, given)
+    there = {name: value.to("meta") if isinstance(value, Tensor) else value for name, value in given.items()}
+    theirs = call(varlen_kernel(), there)
     assert [(x.shape, x.dtype) for x in theirs] == [(x.shape, x.dtype) for x in mine]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"enable_gqa": False}, "4 heads of queries can't read 2"),
+        ({"query": torch.randn(5, 3, 8)}, "3 heads of queries can't read 2"),
         ({"value": torch.randn(7, 1, 8)}, "don't go together"),
         ({"value": torch.randn(7, 2, 8).bfloat16()}, "don't go together"),
         ({"query": torch.randn(5, 8, 4).transpose(1, 2).reshape(5, 8, 4).transpose(1, 2)}, "behind one another"),
-        ({"cu_seq_q": offsets([2, 3]).long()}, "int32"),
-        ({"cu_seq_q": offsets([2, 2])}, "don't divide 5 queries"),
+        ({"cu_q": offsets([2, 3]).long()}, "int32"),
+        ({"cu_q": offsets([2, 2])}, "don't divide 5 queries"),
         ({"max_q": 2}, "at most 2"),
-        ({"cu_seq_q": offsets([1, 1, 1, 0, 1, 1]), "cu_seq_k": offsets([1] * 6), "max_q": 1}, "must have its query"),
-        ({"cu_seq_k": offsets([3, 5])}, "don't divide 7 keys"),
-        ({"cu_seq_k": torch.tensor([3, 0, 7], dtype=torch.int32)}, "don't divide 7 keys"),
-        ({"cu_seq_k": offsets([7])}, "its offsets and its length"),
-        ({"seqused_k": torch.tensor([4, 1], dtype=torch.int32)}, "more keys than it has"),
+        ({"cu_q": offsets([1, 1, 1, 0, 1, 1]), "cu_k": offsets([1] * 6), "max_q": 1}, "must have its query"),
+        ({"cu_k": offsets([3, 5])}, "don't divide 7 keys"),
+        ({"cu_k": torch.tensor([3, 0, 7], dtype=torch.int32)}, "don't divide 7 keys"),
+        ({"cu_k": offsets([7])}, "its offsets and its length"),
+        ({"used_k": torch.tensor([4, 1], dtype=torch.int32)}, "more keys than it has"),
         ({"max_k": 3}, "max_k 3"),
     ],
 )
 def test_what_the_kernel_does_not_take_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        varlen_plain(**(arguments() | change))
+        call(varlen_plain, arguments() | change)
 
 
 class Gpu:

@@ -1,15 +1,16 @@
 """Attention over sequences of unequal length, laid end to end: torch's kernel for GPUs and its twin in plain torch.
 
-    q          [ sequence 0 ][ sequence 1 ][ s. 2 ]     sequence i: rows cu_seq_q[i] to cu_seq_q[i + 1]
-    k and v    [ sequence 0 ][ seq. 1 ][ sequence 2 ]   from cu_seq_k[i] on: to cu_seq_k[i + 1], or seqused_k[i] of them
+    q          [ sequence 0 ][ sequence 1 ][ s. 2 ]     sequence i: rows cu_q[i] to cu_q[i + 1]
+    k and v    [ sequence 0 ][ seq. 1 ][ sequence 2 ]   from cu_k[i] on: to cu_k[i + 1], or used_k[i] of them
 
-`Varlen` is the signature of `torch.nn.attention.varlen.varlen_attn` (torch 2.13) when it is asked for the log-sum-exp.
+The kernel is `torch.nn.attention.varlen.varlen_attn` (torch 2.13), asked for the log-sum-exp besides.
 There is no implementation for processors, so the twin stands in wherever tensors lie there. It also refuses what the
 kernel would answer with nonsense, so that a test on a processor finds it.
 """
 
-from functools import partial
-from typing import Protocol, cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -19,34 +20,54 @@ MOST_DIMENSIONS = 256
 AMPERE = (8, 0)
 
 
-class Varlen(Protocol):
-    """See `varlen_plain`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequences:
+    """Where each of S sequences lies: cu_q and cu_k `[S + 1]`, used_k `[S]` (None: all of them), int32. `max_q` and
+    `max_k` bound the lengths."""
 
-    def __call__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        cu_seq_q: Tensor,
-        cu_seq_k: Tensor,
-        max_q: int,
-        max_k: int,
-        *,
-        scale: float | None = None,
-        window_size: tuple[int, int] = EVERYTHING,
-        enable_gqa: bool = False,
-        seqused_k: Tensor | None = None,
-        num_splits: int | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Output and log-sum-exp."""
-        ...
+    cu_q: Tensor
+    cu_k: Tensor
+    max_q: int
+    max_k: int
+    used_k: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """With a window (left, right) query i of n sees of m keys those from i + m - n - left to i + m - n + right; -1 is
+    no bound. Products are multiplied by `scale`."""
+
+    scale: float
+    window: tuple[int, int] = EVERYTHING
+
+
+# query `[Tq, H, D]`, key and value `[Tk, Hkv, D]` -> output `[Tq, H, D]` and log-sum-exp `[H, Tq]`
+Varlen = Callable[[Tensor, Tensor, Tensor, Sequences, Sight], tuple[Tensor, Tensor]]
 
 
 def varlen_kernel() -> Varlen:
     """torch's kernel. `why_no_varlen` says where it runs. (The import alone takes a second, so it waits until now.)"""
     from torch.nn.attention.varlen import AuxRequest, varlen_attn
 
-    return cast(Varlen, partial(varlen_attn, return_aux=AuxRequest(lse=True)))
+    def attend(query: Tensor, key: Tensor, value: Tensor, of: Sequences, sight: Sight) -> tuple[Tensor, Tensor]:
+        found = varlen_attn(
+            query,
+            key,
+            value,
+            of.cu_q,
+            of.cu_k,
+            of.max_q,
+            of.max_k,
+            return_aux=AuxRequest(lse=True),
+            scale=sight.scale,
+            window_size=sight.window,
+            enable_gqa=True,
+            seqused_k=of.used_k,
+            num_splits=1,  # its sums then don't depend on what else is run
+        )
+        return cast(tuple[Tensor, Tensor], found)
+
+    return attend
 
 
 def why_no_varlen(dtype: torch.dtype, head_dim: int, device: torch.device) -> str | None:
@@ -64,42 +85,26 @@ def why_no_varlen(dtype: torch.dtype, head_dim: int, device: torch.device) -> st
     return None
 
 
-def varlen_plain(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    cu_seq_q: Tensor,
-    cu_seq_k: Tensor,
-    max_q: int,
-    max_k: int,
-    *,
-    scale: float | None = None,
-    window_size: tuple[int, int] = EVERYTHING,
-    enable_gqa: bool = False,
-    seqused_k: Tensor | None = None,
-    num_splits: int | None = None,  # noqa: ARG001 - how the kernel splits its sums
-) -> tuple[Tensor, Tensor]:
+def varlen_plain(query: Tensor, key: Tensor, value: Tensor, of: Sequences, sight: Sight) -> tuple[Tensor, Tensor]:
     """Attention of each sequence's queries to its own keys, in float32.
 
-    query `[Tq, H, D]`, key and value `[Tk, Hkv, D]`; cu_seq_q and cu_seq_k `[S + 1]`, seqused_k `[S]`, int32. `max_q`
-    and `max_k` bound the lengths. With `window_size` (left, right) query i of n sees of m keys those from
-    i + m - n - left to i + m - n + right; -1 is no bound. Returns the output `[Tq, H, D]` in query's type and the
+    query `[Tq, H, D]`, key and value `[Tk, Hkv, D]`. Returns the output `[Tq, H, D]` in query's type and the
     log-sum-exp `[H, Tq]` in float32; a query that sees nothing gets 0 and infinity, as from the kernel.
 
     Raises ValueError for what the kernel doesn't take.
     """
     group = query.shape[1] // key.shape[1]
-    ends = [each.tolist() for each in (cu_seq_q, cu_seq_k)]
-    used = [b - a for a, b in zip(ends[1], ends[1][1:], strict=False)] if seqused_k is None else seqused_k.tolist()
-    _check((query, key, value), (cu_seq_q, cu_seq_k, seqused_k), enable_gqa)
-    _check_lengths(ends, used, (max_q, max_k), len(query), len(key))
+    ends = [each.tolist() for each in (of.cu_q, of.cu_k)]
+    used = [b - a for a, b in zip(ends[1], ends[1][1:], strict=False)] if of.used_k is None else of.used_k.tolist()
+    _check((query, key, value), (of.cu_q, of.cu_k, of.used_k))
+    _check_lengths(ends, used, (of.max_q, of.max_k), len(query), len(key))
     out = torch.zeros(query.shape, dtype=torch.float32, device=query.device)
     lse = torch.full((query.shape[1], len(query)), float("inf"), device=query.device)
     for first, end, start, length in zip(ends[0], ends[0][1:], ends[1], used, strict=False):
         q = query[first:end].float().transpose(0, 1)  # [H, n, D]
         k, v = (x[start : start + length].float().repeat_interleave(group, dim=1).transpose(0, 1) for x in (key, value))
-        scores = q @ k.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
-        sees = _visible(end - first, length, window_size).to(query.device)
+        scores = q @ k.transpose(-1, -2) * sight.scale
+        sees = _visible(end - first, length, sight.window).to(query.device)
         scores = scores.masked_fill(~sees, float("-inf"))[:, sees.any(dim=1)]
         rows = torch.arange(first, end, device=query.device)[sees.any(dim=1)]
         lse[:, rows] = scores.logsumexp(dim=-1)
@@ -119,12 +124,12 @@ def _visible(num_queries: int, num_keys: int, window_size: tuple[int, int]) -> T
     return sees
 
 
-def _check(qkv: tuple[Tensor, ...], integers: tuple[Tensor | None, ...], enable_gqa: bool) -> None:
+def _check(qkv: tuple[Tensor, ...], integers: tuple[Tensor | None, ...]) -> None:
     query, key, value = qkv
     heads, kv_heads = query.shape[1], key.shape[1]
     if key.shape != value.shape or query.shape[2] != key.shape[2] or len({x.dtype for x in qkv}) > 1:
         raise ValueError(f"q {tuple(query.shape)}, k {tuple(key.shape)}, v {tuple(value.shape)} don't go together")
-    if heads % kv_heads or (heads != kv_heads and not enable_gqa):
+    if heads % kv_heads:
         raise ValueError(f"{heads} heads of queries can't read {kv_heads} of keys")
     if any(x.stride(-1) != 1 for x in qkv):
         raise ValueError("the dimensions of a head must lie behind one another")
