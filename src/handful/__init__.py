@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from handful.task.task import Example, Task
     from handful.types import Completion, Generation, GenerationParameters, ModelInfo, Score
 
+    __version__: str
+
 _HOMES = {
     "AsyncBackend": "handful.backend",
     "AsyncClient": "handful.client",
@@ -62,6 +64,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # of what is installed
+        return import_module("importlib.metadata").version("handful")
     if name not in _HOMES:
         raise AttributeError(f"module 'handful' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

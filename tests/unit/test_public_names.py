@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -38,6 +39,10 @@ def test_a_public_name_is_there_and_documented(name: str) -> None:
     found = getattr(handful, name)
     assert found.__name__ == name
     assert len(inspect.getdoc(found) or "") > 20
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert handful.__version__ == version("handful")
 
 
 def test_another_name_is_an_attribute_error() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+import handful
 from handful.cli import compare, distill, models, prompt, run, serve, sweep, tokens, tune, users
 from handful.cli import eval as eval_command
 from handful.errors import HandfulError, UserError
@@ -41,9 +42,7 @@ EXIT_USER, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"handful {version('handful')}")
+        print(f"handful {handful.__version__}")
         raise typer.Exit
 
 
