@@ -19,6 +19,7 @@ from handful.engine.runner import Runner
 from handful.engine.scheduler import Limits, Scheduler
 from handful.engine.segment_tree import SegmentTree
 from handful.engine.stopping import TextState
+from handful.model.calibration import Calibration
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
@@ -42,7 +43,7 @@ def int8_decoder(variant: str, *, attention: bool) -> Decoder:
     folder = checkpoint(variant)
     with Checkpoint(folder) as weights:
         spec, place = spec_from_config(read_config(folder)), torch.device("cpu")
-        made = Decoder.load(spec, weights, torch.bfloat16, place, random_tokens(150, 3))
+        made = Decoder.load(spec, weights, torch.bfloat16, place, Calibration(random_tokens(150, 3)))
     made.attention_in_bytes = frozenset(range(spec.num_layers)) if attention else frozenset()
     return made
 
