@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "attention_exact.h"
 #include "attention_shape.h"
@@ -261,7 +262,33 @@ inline Shape shape_of(const Call& call) {
   return {head_dim, num_vectors, num_vectors * kLanes, rounded_up(steps, kProductSteps), scale_log2};
 }
 
-// A step's attention in one layer; `Bytes` is the form of what may be taken in bytes. Returns 0, or 1 when there was no memory for it.
+// Which units are whose. Neighbours are under one key head, so a thread takes units that follow one another, and what it
+// has packed serves several; when its own are done it takes what others have left.
+struct Shares {
+  int64_t num_units;
+  std::vector<int64_t> next;  // of each share, the unit to be taken
+
+  Shares(int64_t units, int64_t count) : num_units(units), next(static_cast<size_t>(count)) {
+    for (int64_t share = 0; share < count; ++share) next[static_cast<size_t>(share)] = begin(share);
+  }
+  int64_t count() const { return static_cast<int64_t>(next.size()); }
+  int64_t begin(int64_t share) const { return num_units * share / count(); }
+
+  // A unit of this share or, when it has none, of the next that has; num_units if there are none.
+  int64_t take(int64_t share) {
+    for (int64_t turn = 0; turn < count(); ++turn) {
+      const int64_t from = (share + turn) % count();
+      int64_t found;
+#pragma omp atomic capture
+      found = next[static_cast<size_t>(from)]++;
+      if (found < begin(from + 1)) return found;
+    }
+    return num_units;
+  }
+};
+
+// A step's attention in one layer; `Bytes` is the form of what may be taken in bytes. Returns 0, or 1 when there was no
+// memory for it.
 template <class Bytes>
 inline int attend_step(const Plan& plan, const Call& call) {
   const Shape shape = shape_of(call);
@@ -273,6 +300,7 @@ inline int attend_step(const Plan& plan, const Call& call) {
   const int64_t packed_bytes = std::max(packed_room<Exact>(shape), packed_room<Bytes>(shape));
   const int64_t query_lanes = std::max(Exact::query_lanes(shape), Bytes::query_lanes(shape));
   const int64_t bytes = state_bytes + 2 * packed_bytes + int64_t{kChunkRows} * query_lanes * 4;
+  Shares shares(row_blocks * call.num_kv_heads, call.num_threads);
   int failed = 0;
 #pragma omp parallel num_threads(static_cast<int>(call.num_threads))
   {
@@ -285,17 +313,18 @@ inline int attend_step(const Plan& plan, const Call& call) {
     uint32_t* q = reinterpret_cast<uint32_t*>(packed + 2 * packed_bytes);
 #pragma omp for schedule(static)
     for (int64_t token = 0; token < plan.num_tokens; ++token) store_new(plan, call, token);
-#pragma omp for schedule(dynamic, 1) nowait
-    for (int64_t number = 0; number < row_blocks * call.num_kv_heads; ++number) {
-      if (!ready) {
+#pragma omp for schedule(static, 1) nowait
+    for (int64_t share = 0; share < shares.count(); ++share)
+      for (int64_t number = shares.take(share); number < shares.num_units; number = shares.take(share)) {
+        if (!ready) {
 #pragma omp atomic write
-        failed = 1;
-        continue;
+          failed = 1;
+          continue;
+        }
+        const int64_t first = number % row_blocks * size, end = std::min(first + size, plan.num_tokens);
+        run_unit<Bytes>(
+            Unit{plan, call, shape, number / row_blocks, first, end, group, states, &shared, &own, q});
       }
-      const int64_t first = number % row_blocks * size, end = first + size;
-      run_unit<Bytes>(Unit{plan, call, shape, number / row_blocks, first, end < plan.num_tokens ? end : plan.num_tokens,
-                    group, states, &shared, &own, q});
-    }
   }
   return failed;
 }
