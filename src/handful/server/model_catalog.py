@@ -16,6 +16,7 @@ from handful.protocol.model_registration import ModelRegistration
 from handful.protocol.nlp_tasks import TEXT_GENERATION
 from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
+from handful.server.garbage import collect_all
 from handful.server.model_entry import ModelSource
 from handful.server.model_examiner import ModelExaminer, told_to_owner
 from handful.server.model_host import ModelHost, fix_of
@@ -129,6 +130,8 @@ class ModelCatalog:
     async def _end(self, model: StoredModel, loaded: ServedModel | None, deletes: bool) -> None:
         if loaded is not None:
             await asyncio.to_thread(loaded.close, _LAST_SECONDS)
+            del loaded
+            await asyncio.to_thread(collect_all)
         if deletes and model.kind == "upload":
             await asyncio.to_thread(self.uploads.delete, Path(model.location))
 

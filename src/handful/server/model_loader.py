@@ -1,7 +1,6 @@
 """Loading models in threads, one after the other: those a server starts with, and lazy ones when they are asked."""
 
 import asyncio
-import gc
 import json
 import logging
 import threading
@@ -12,6 +11,7 @@ from contextlib import suppress
 
 from handful.errors import EngineError
 from handful.server.errors import ForbiddenError
+from handful.server.garbage import collect_all
 from handful.server.model_entry import ModelEntry
 from handful.server.model_room import ModelRoom
 from handful.server.served_model import ServedModel
@@ -145,4 +145,4 @@ class ModelLoader:
             model.close(timeout_s=UNLOAD_S)
         if left:
             del left, model
-            gc.collect()  # a model is a circle of references: its memory is needed now
+            collect_all()  # its memory is needed now

@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from handful.errors import EngineError, HandfulError, UserError
 from handful.server.app import create_app
 from handful.server.connection import fastest_protocol
+from handful.server.garbage import keep_out
 from handful.server.model_entry import ModelEntry
 from handful.server.state import ServerState
 
@@ -133,6 +134,7 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
 
     def when_settled(entry: ModelEntry) -> None:
         if entry.failure is None:
+            keep_out()
             return when_ready(entry)
         failures.append(entry.failure)
         server.should_exit = True

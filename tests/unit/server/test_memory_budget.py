@@ -12,6 +12,7 @@ from handful.errors import NotReadyError
 from handful.local import LocalModel
 from handful.server.auth_state import Access
 from handful.server.errors import ForbiddenError
+from handful.server.garbage import keep_out
 from handful.server.memory_budget import Resident, to_unload
 from handful.server.model_entry import ModelSource
 from handful.server.registry import ModelRegistry
@@ -215,6 +216,7 @@ def test_a_real_models_memory_is_given_back() -> None:
         models = ModelRegistry(sources, budget_bytes=20)
         async with client_of(ServerState(models=models, tasks=TaskRegistry()), wait=False) as client:
             await until(lambda: models.states()["a"] == "ready")
+            keep_out()  # as a server does when a model has loaded
             left = weakref.ref(cast(LocalModel, models.entry("a").model).loop)
             assert await ask(client, "a") == 200
             assert await ask(client, "b") == 200
