@@ -10,11 +10,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from handful.errors import RequestAbortedError, RequestTimeoutError
+from handful.errors import HandfulError, RequestAbortedError, RequestTimeoutError
 from handful.server.drain import Drain
 from handful.server.errors import ClientLeftError
 
@@ -43,30 +44,71 @@ async def _connection_closed(receive: Receive) -> None:
 
 
 async def attend(work: Coroutine[Any, Any, Result], watch: Watch) -> Result:
-    """The result of `work`.
+    """The result of `work`, which is done in this task.
 
     Raises what `work` raises, ClientLeftError, RequestTimeoutError past the deadline, or RequestAbortedError at the
     end of a drain; in these cases `work` has been cancelled and has finished.
     """
-    task = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(_connection_closed(watch.receive))
-    with watch.drain.ending() as ended:
-        first: set[asyncio.Future[Any]] = {task, left, ended}
-        try:
-            await asyncio.wait(first, timeout=watch.remaining_s, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            if ended.done():
-                problem = "The server shut down before this was finished."
-                raise RequestAbortedError(problem, fix="Send it again elsewhere.")
-            if left.done():
-                raise ClientLeftError("The client left.")
-            raise RequestTimeoutError(f"Not finished within {watch.timeout_s:g} seconds.", fix="Ask for fewer tokens.")
-        finally:
-            left.cancel()
-            if not task.done():
-                task.cancel()
-            await asyncio.gather(task, left, return_exceptions=True)
+    if watch.drain.has_ended:
+        work.close()
+        raise _shut_down()
+    with _Watchers(watch):
+        return await work
+
+
+class _Watchers:
+    """Cancel the task that made them, as `asyncio.timeout` does, and then raise the reason in the cancellation's place.
+
+    A task for the work, to be waited for beside them, would cost each request as much as all of its gates.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._reason: HandfulError | None = None
+
+    def __enter__(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only a task can be given up")
+        self._task, self._num_cancelled = task, task.cancelling()
+        self._timer = loop.call_later(self._watch.remaining_s, self._time_out)
+        self._left = loop.create_task(_connection_closed(self._watch.receive))
+        self._left.add_done_callback(self._client_left)
+        self._watch.drain.at_end(self._end)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._left.remove_done_callback(self._client_left)
+        self._left.cancel()
+        self._watch.drain.forget(self._end)
+        if self._reason is None:
+            return
+        is_cancelled_by_us_alone = self._task.uncancel() <= self._num_cancelled
+        if is_cancelled_by_us_alone and kind is asyncio.CancelledError:
+            raise self._reason from None
+
+    def _time_out(self) -> None:
+        problem = f"Not finished within {self._watch.timeout_s:g} seconds."
+        self._give_up(RequestTimeoutError(problem, fix="Ask for fewer tokens."))
+
+    def _client_left(self, left: "asyncio.Task[None]") -> None:
+        if not left.cancelled():
+            left.exception()  # a connection that can't even be asked has nobody at its end either
+        self._give_up(ClientLeftError("The client left."))
+
+    def _end(self) -> None:
+        self._give_up(_shut_down())
+
+    def _give_up(self, reason: HandfulError) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self._task.cancel()
+
+
+def _shut_down() -> RequestAbortedError:
+    return RequestAbortedError("The server shut down before this was finished.", fix="Send it again elsewhere.")
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ from starlette.requests import Request
 
 from handful.server.auth import caller_of
 from handful.server.headers import exposed
-from handful.server.model_wish import CACHE, switch
+from handful.server.model_wish import CACHE, switches
 from handful.server.response_cache import ResponseCache
 from handful.server.state import state_of
 from handful.server.usage_tally import current_tally
@@ -65,20 +65,27 @@ class Slot:
 
 
 def slot_for(
-    request: Request, model: str, info: ModelInfo, asked: Mapping[str, Any], *, is_wanted: bool | None, is_same: bool
+    request: Request,
+    model: str,
+    info: ModelInfo,
+    asked: Callable[[], Mapping[str, Any]],
+    *,
+    is_wanted: bool | None,
+    is_same: bool,
 ) -> Slot:
     """The slot of a request to a model.
 
-    `asked` is all that the request says, as JSON-ready values; `is_wanted` what it says of the cache itself; `is_same`
-    whether the same request always has the same answer. Raises InvalidParameterError for a header that can't be read.
+    `asked` gives all that the request says, as JSON-ready values, where that is needed. `is_wanted` is what it says of
+    the cache itself, `is_same` whether the same request always has the same answer. Raises InvalidParameterError for a
+    header that can't be read.
     """
     state = state_of(request)
-    wanted = switch(request, CACHE) if is_wanted is None else is_wanted
+    wanted = switches(request).get(CACHE) if is_wanted is None else is_wanted
     is_used = is_same if wanted is None else wanted
     if not (is_used and state.responses.is_on):
         return Slot(state.responses, None, model)
     served = {"served as": model, **asdict(info)}
-    return Slot(state.responses, key_of(caller_of(request.scope).account, served, asked), model)
+    return Slot(state.responses, key_of(caller_of(request.scope).account, served, asked()), model)
 
 
 def key_of(account: str | None, model: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -5,8 +5,7 @@ still going on gets an error). SIGTERM moves it on, see `process.py`.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,7 +22,7 @@ class Drain:
         self.num_accepted = 0
         self.is_draining = False
         self.has_ended = False
-        self._endings: set[asyncio.Future[None]] = set()
+        self._at_end: set[Callable[[], None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -40,18 +39,13 @@ class Drain:
         if self.num_accepted == 0:
             self._idle.set()
 
-    @contextmanager
-    def ending(self) -> Iterator["asyncio.Future[None]"]:
-        """A future that is done when what is still going on has to end, for as long as the block runs."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.has_ended:
-            future.set_result(None)
-        self._endings.add(future)
-        try:
-            yield future
-        finally:
-            self._endings.discard(future)
-            future.cancel()
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Have `call` called when what is still going on has to end, unless it is forgotten before."""
+        self._at_end.add(call)
+
+    def forget(self, call: Callable[[], None]) -> None:
+        """Not to be called any more."""
+        self._at_end.discard(call)
 
     async def run(self, timeout_s: float, last_words_s: float = 2.0) -> None:
         """Refuse new requests, wait for the accepted ones, then end those that are left and let them say so."""
@@ -59,8 +53,8 @@ class Drain:
         if await self._wait_idle(timeout_s):
             return
         self.has_ended = True
-        for ending in list(self._endings):
-            ending.set_result(None)
+        for call in list(self._at_end):
+            call()
         await self._wait_idle(last_words_s)
 
     async def _wait_idle(self, timeout_s: float) -> bool:

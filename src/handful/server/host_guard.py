@@ -5,12 +5,14 @@ being asked. So a server on a loopback address answers only to the names of that
 of another origin. Decided on the raw headers; `null` is no origin.
 """
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from handful.server.errors import ForeignHostError, error_response
 
+_READ = (b"host", b"origin")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -19,6 +21,7 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK_NAMES or (host.startswith("127.") and host.replace(".", "").isdecimal())
 
 
+@lru_cache(maxsize=64)
 def host_name(host: str) -> str:
     """The name in a Host header or an origin's authority, in lower case, without port and brackets; "" if malformed."""
     try:
@@ -44,12 +47,12 @@ class HostGuard:
         return await self._app(scope, receive, send)
 
     def _problem(self, scope: Scope) -> str:
-        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        told = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in _READ]
+        hosts = [value for name, value in told if name == b"host"]
         names = {host_name(host) for host in hosts}
         if self._allowed is not None and (len(hosts) != 1 or not names <= self._allowed):
             return "This server doesn't answer to that host name."
-        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-        if any(not self._is_known(origin, names) for origin in origins):
+        if any(not self._is_known(value, names) for name, value in told if name == b"origin"):
             return "This server doesn't answer to web pages of another origin."
         return ""
 

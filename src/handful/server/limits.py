@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive
 
 from handful.config import Settings
 from handful.errors import InvalidInputError
@@ -50,26 +51,31 @@ class Limits:
 
 async def read_body(request: Request, limits: Limits) -> bytes:
     """A request's body, refused while it is read: too large (413), too slow (408), or its sender gone."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and len(declared) < 20 and int(declared) > limits.max_body_bytes:
-        raise _too_large(limits)
+    for name, declared in request.scope["headers"]:
+        if name == b"content-length" and declared.isdigit() and len(declared) < 20:
+            if int(declared) > limits.max_body_bytes:
+                raise _too_large(limits)
+            break
     try:
         async with asyncio.timeout(limits.body_timeout_s):
-            return await _read(request, limits)
+            return await _read(request.receive, limits)
     except TimeoutError:
         raise SlowBodyError(f"The body did not arrive within {limits.body_timeout_s:g} seconds.") from None
-    except ClientDisconnect:
-        raise ClientLeftError("The client left before its body was complete.") from None
 
 
-async def _read(request: Request, limits: Limits) -> bytes:
+async def _read(receive: Receive, limits: Limits) -> bytes:
     parts: list[bytes] = []
-    num_bytes = 0
-    async for part in request.stream():
+    num_bytes, is_whole = 0, False
+    while not is_whole:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError("The client left before its body was complete.")
+        part = message.get("body", b"")
         num_bytes += len(part)
         if num_bytes > limits.max_body_bytes:
             raise _too_large(limits)
         parts.append(part)
+        is_whole = not message.get("more_body", False)
     return b"".join(parts)
 
 

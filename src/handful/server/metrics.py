@@ -111,6 +111,19 @@ class Metrics:
             registry=self.registry,
         )
         self.in_progress = Gauge("handful_requests_in_progress", "Requests being answered.", registry=self.registry)
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram, Histogram]] = {}
+
+    def of(self, route: str, method: str, status: int) -> tuple[Counter, Histogram, Histogram]:
+        """Where to count a request, note its seconds, and those to its first byte. There are so many as routes,
+        methods and statuses let be, so they are kept."""
+        key = route, method, status
+        found = self._found.get(key)
+        if found is None:
+            labels = route, method
+            counter = self.requests.labels(*labels, str(status))
+            found = counter, self.seconds.labels(*labels), self.first_byte_seconds.labels(*labels)
+            self._found[key] = found
+        return found
 
 
 class MetricsGate:
@@ -131,20 +144,22 @@ class MetricsGate:
                 status, first_byte_s = message["status"], time.perf_counter() - started
             await send(message)
 
+        self._metrics.in_progress.inc()
         try:
-            with self._metrics.in_progress.track_inprogress():
-                await self._app(scope, receive, watched)
+            await self._app(scope, receive, watched)
         finally:
+            self._metrics.in_progress.dec()
             self._note(scope, status, time.perf_counter() - started, first_byte_s)
         return None
 
     def _note(self, scope: Scope, status: int, seconds: float, first_byte_s: float | None) -> None:
         route: Any = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self._metrics.requests.labels(route, method, str(status)).inc()
-        self._metrics.seconds.labels(route, method).observe(seconds)
+        number, whole, first_byte = self._metrics.of(route, method, status)
+        number.inc()
+        whole.observe(seconds)
         if first_byte_s is not None:
-            self._metrics.first_byte_seconds.labels(route, method).observe(first_byte_s)
+            first_byte.observe(first_byte_s)
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)

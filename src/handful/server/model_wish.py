@@ -17,6 +17,7 @@ from handful.server.registry import HELD_NOT_READY_S
 from handful.server.state import state_of
 
 WAIT, LOAD, CACHE = "x-wait-for-model", "x-load-model", "x-use-cache"
+_NAMES = {name.encode(): name for name in (WAIT, LOAD, CACHE)}
 _SWITCH = {"1": True, "true": True, "0": False, "false": False}
 _SAYS_NOTHING = TextGenerationOptions()
 
@@ -28,21 +29,25 @@ async def model_of(
 
     Raises InvalidParameterError (a header), NotFoundError, NotReadyError, EngineError.
     """
-    waits, loads, _ = (switch(request, header) for header in (WAIT, LOAD, CACHE))
+    said = switches(request)
     state = state_of(request)
     backend = state.models.ready(name)
     if backend is not None:
         return backend
-    wait_s = state.limits.request_timeout_s if options.wait_for_model or waits else HELD_NOT_READY_S
-    may_load = not options.dont_load_model and loads is not False
+    wait_s = state.limits.request_timeout_s if options.wait_for_model or said.get(WAIT) else HELD_NOT_READY_S
+    may_load = not options.dont_load_model and said.get(LOAD, True)
     return await attend(state.models.backend(name, wait_s=wait_s, may_load=may_load), watch)
 
 
-def switch(request: Request, header: str) -> bool | None:
-    """What a header says: 1 and true, 0 and false; None where it isn't there. Raises InvalidParameterError."""
-    said = request.headers.get(header)
-    if said is None:
-        return None
-    if said.strip().lower() not in _SWITCH:
-        raise InvalidParameterError(header, "must be true or false.", fix="Leave it out to let the server choose.")
-    return _SWITCH[said.strip().lower()]
+def switches(request: Request) -> dict[str, bool]:
+    """What the headers say that are there: 1 and true, 0 and false. Raises InvalidParameterError."""
+    found: dict[str, bool] = {}
+    for raw, value in request.scope["headers"]:
+        name = _NAMES.get(raw)
+        if name is None or name in found:
+            continue
+        said = value.decode("latin-1").strip().lower()
+        if said not in _SWITCH:
+            raise InvalidParameterError(name, "must be true or false.", fix="Leave it out to let the server choose.")
+        found[name] = _SWITCH[said]
+    return found

@@ -52,8 +52,10 @@ async def generate_texts(
 def _slot(
     request: Request, name: str, asked: TextGenerationRequest, parameters: GenerationParameters, backend: AsyncBackend
 ) -> Slot:
-    given = asked.parameters.model_dump(mode="json")
-    said = {"route": "text-generation", "inputs": asked.inputs, "parameters": given, "end_sequences": asked.stops}
+    def said() -> dict[str, Any]:
+        given = asked.parameters.model_dump(mode="json")
+        return {"route": "text-generation", "inputs": asked.inputs, "parameters": given, "end_sequences": asked.stops}
+
     wish = asked.options.wants_cache
     return slot_for(request, name, backend.info, said, is_wanted=wish, is_same=always_same(parameters))
 

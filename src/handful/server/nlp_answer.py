@@ -38,7 +38,10 @@ async def answer_task(request: Request, name: str, task: NlpTask, body: bytes) -
     _check_task(served, name, task, tasks)
     started = time.perf_counter()
     headers = model_headers(backend.info, asked.num_characters)
-    said = {"route": task, "as_lists": as_lists} | wire.model_dump(mode="json", exclude={"options", "model"})
+
+    def said() -> dict[str, Any]:
+        return {"route": task, "as_lists": as_lists} | wire.model_dump(mode="json", exclude={"options", "model"})
+
     slot = slot_for(request, name, backend.info, said, is_wanted=wire.options.wants_cache, is_same=asked.is_repeatable)
     if (kept := slot.find()) is not None:
         return JSONResponse(kept.value, headers=cache_headers(headers, kept))

@@ -1,6 +1,7 @@
 """POST /v1/chat/completions, for all models and below each model's path: messages in, the assistant's answer out."""
 
 import time
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -60,7 +61,10 @@ async def _chat(request: Request, route_model: str | None) -> Response:
         writer = ChatWriter(wire, heading)
         return EventStream(chunks(asked.backend, [prompt], parameters, writer), asked.watch, headers)
     started = time.perf_counter()
-    said = {"route": "chat", "prompt": prompt} | wire.model_dump(mode="json")  # the template may change with the files
+
+    def said() -> dict[str, Any]:  # the prompt, too: the template may change with the files
+        return {"route": "chat", "prompt": prompt} | wire.model_dump(mode="json")
+
     slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=always_same(parameters))
     if (kept := slot.find()) is not None:
         own = {"id": heading.id, "created": heading.created}

@@ -1,6 +1,7 @@
 """POST /v1/completions, for all models and below each model's path: texts or token ids in, texts out."""
 
 import time
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -54,7 +55,10 @@ async def _complete(request: Request, route_model: str | None) -> Response:
         writer = CompletionWriter(wire, heading)
         return EventStream(chunks(asked.backend, prompts, parameters, writer), asked.watch, headers)
     started = time.perf_counter()
-    said = {"route": "completions"} | wire.model_dump(mode="json")
+
+    def said() -> dict[str, Any]:
+        return {"route": "completions"} | wire.model_dump(mode="json")
+
     slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=always_same(parameters))
     if (kept := slot.find()) is not None:
         own = {"id": heading.id, "created": heading.created}

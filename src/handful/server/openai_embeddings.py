@@ -1,6 +1,7 @@
 """POST /v1/embeddings, for all models and below each model's path: texts in, vectors of length 1 out."""
 
 import time
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -54,7 +55,10 @@ async def _embed(request: Request, route_model: str | None) -> Response:
     started = time.perf_counter()
     num_characters = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
     headers = model_headers(asked.backend.info, num_characters)
-    said = {"route": "embeddings"} | wire.model_dump(mode="json")
+
+    def said() -> dict[str, Any]:
+        return {"route": "embeddings"} | wire.model_dump(mode="json")
+
     slot = slot_for(request, asked.model, asked.backend.info, said, is_wanted=None, is_same=True)
     if (kept := slot.find()) is not None:
         return JSONResponse(kept.value, headers=cache_headers(headers, kept))

@@ -23,6 +23,7 @@ from handful.errors import EngineError, HandfulError, UserError
 from handful.server.app import create_app
 from handful.server.connection import fastest_protocol
 from handful.server.garbage import keep_out
+from handful.server.log_handler import TurnHandler
 from handful.server.model_entry import ModelEntry
 from handful.server.state import ServerState
 
@@ -63,7 +64,7 @@ def url_of(listening: socket.socket) -> str:
 
 def log_to_stderr() -> None:
     """Send handful's log lines to stderr, as they are; of uvicorn's, warnings only."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TurnHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name, level in (("handful", logging.INFO), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
@@ -153,4 +154,5 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
     if state.models.was_abandoned:
         # The loading thread can't be told to stop, and torch aborts the process where one still runs at its end.
         sys.stdout.flush()
+        logging.shutdown()  # lines of the last turn
         os._exit(0)

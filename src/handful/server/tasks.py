@@ -85,7 +85,9 @@ async def predict(request: Request, name: str) -> Response:
 
 
 def _slot(request: Request, served: ServedTask, fitter: Fitter, asked: TaskRequest, backend: AsyncBackend) -> Slot:
-    said = {"route": "task", "task": fitter.fingerprint, "inputs": asked.inputs}
+    def said() -> dict[str, Any]:
+        return {"route": "task", "task": fitter.fingerprint, "inputs": asked.inputs}
+
     is_same = served.task.is_closed or always_same(served.task.parameters)
     wish = asked.options.wants_cache
     return slot_for(request, served.model, backend.info, said, is_wanted=wish, is_same=is_same)

@@ -11,7 +11,7 @@ import asyncio
 import time
 from datetime import UTC, date, datetime
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handful.errors import HandfulError, StoreError
@@ -94,8 +94,8 @@ class _Metered:
         await self._send(message)
 
     def _tag(self, message: Message) -> None:
-        count = Headers(raw=message["headers"]).get("x-compute-characters", "")
-        self._num_characters = int(count) if count.isdecimal() else None
+        count = next((value for name, value in message["headers"] if name == b"x-compute-characters"), b"")
+        self._num_characters = int(count) if count.isdigit() else None
         if self._caller.token is not None:
             MutableHeaders(scope=message).update(self._access.limiter.headers(self._caller.token))
 

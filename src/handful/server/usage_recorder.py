@@ -60,11 +60,14 @@ class UsageRecorder:
         """
         future = asyncio.get_running_loop().create_future() if is_awaited and not self.is_behind else None
         with self._changed:
+            is_first = not self._open.amounts
             for key, amount in amounts.items():
-                self._open.amounts[key] = self._open.amounts.get(key, Usage()) + amount
+                known = self._open.amounts.get(key)
+                self._open.amounts[key] = amount if known is None else known + amount
             if future is not None:
                 self._open.waiting.append(future)
-            self._changed.notify()
+            if is_first or future is not None:  # the thread waits for nothing else
+                self._changed.notify()
         return future
 
     @property

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 
 from handful.store.usage import Usage
 
@@ -34,6 +35,27 @@ class _Work:
     began_at: float = 0.0
 
 
+class _Working:
+    """See `Tally.working`."""
+
+    __slots__ = ("_model", "_tally", "_work")
+
+    def __init__(self, tally: "Tally", model: str) -> None:
+        self._tally, self._model, self._work = tally, model, tally.work(model)
+
+    def __enter__(self) -> None:
+        if self._work.num_running == 0:
+            self._work.began_at = time.perf_counter()
+        self._work.num_running += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._work.num_running -= 1
+        if self._work.num_running == 0:
+            self._tally.add(self._model, Usage(compute_us=round((time.perf_counter() - self._work.began_at) * 1e6)))
+
+
 @dataclass(slots=True)
 class Tally:
     """The usage of a request. `add_late` takes what becomes known after it has ended."""
@@ -41,24 +63,21 @@ class Tally:
     add_late: Callable[[str, Usage], None]
     _models: dict[str, _Work] = field(default_factory=dict)
 
-    @contextmanager
-    def working(self, model: str) -> Iterator[None]:
+    def working(self, model: str) -> "_Working":
         """Work with a model, as long as the block runs."""
-        work = self._models.setdefault(model, _Work())
-        if work.num_running == 0:
-            work.began_at = time.perf_counter()
-        work.num_running += 1
-        try:
-            yield
-        finally:
-            work.num_running -= 1
-            if work.num_running == 0:
-                self.add(model, Usage(compute_us=round((time.perf_counter() - work.began_at) * 1e6)))
+        return _Working(self, model)
 
     def add(self, model: str, amount: Usage) -> None:
         """Count an amount of work with a model."""
-        work = self._models.setdefault(model, _Work())
+        work = self.work(model)
         work.usage = work.usage + amount
+
+    def work(self, model: str) -> _Work:
+        """What was done so far with a model."""
+        found = self._models.get(model)
+        if found is None:
+            found = self._models[model] = _Work()
+        return found
 
     @property
     def num_tokens(self) -> int:
