@@ -13,6 +13,7 @@ Choices that the public documentation leaves open, made once, here:
 * null means unset. An unknown key, or a known one that can't be honoured, is refused by its name.
 """
 
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
@@ -38,6 +39,7 @@ _REFUSED = {
     "min_length": "isn't supported: it counts the prompt's tokens too. Use `min_new_tokens`.",
     "max_length": "isn't supported: it counts the prompt's tokens too. Use `max_new_tokens`.",
 }
+_MAY_BE_LISTS = frozenset({*_STOPS, *_REFUSED})
 
 
 class TextGenerationParameters(BaseModel):
@@ -136,7 +138,7 @@ class TextGenerationRequest(BaseModel):
     @property
     def stops(self) -> tuple[str, ...]:
         """All end sequences, under whichever name and wherever they came, each once."""
-        places = (self.parameters, self.options)
+        places = [each for each in (self.parameters, self.options) if not each.model_fields_set.isdisjoint(_STOPS)]
         return tuple(dict.fromkeys(t for each in places for name in _STOPS for t in as_tuple(getattr(each, name))))
 
     def check_streamable(self) -> None:
@@ -151,9 +153,11 @@ class TextGenerationRequest(BaseModel):
 
     def generation_parameters(self) -> GenerationParameters:
         """What is asked of the model. Raises InvalidParameterError under the name that the client used."""
-        _refuse_unsupported(self.parameters)
+        tokens_wanted = self.stream or self.parameters.details
         try:
-            return _translate(self.parameters, self.stops, tokens_wanted=self.stream or self.parameters.details)
+            if self.parameters.model_fields_set.isdisjoint(_MAY_BE_LISTS):
+                return _translate_again(self.parameters, self.stops, tokens_wanted)
+            return _translate(self.parameters, self.stops, tokens_wanted)
         except InvalidParameterError as error:
             name = _wire_name(error.parameter, self)
             raise InvalidParameterError(name, error.problem, fix=error.fix) from None
@@ -170,7 +174,8 @@ def _refuse_unsupported(parameters: TextGenerationParameters) -> None:
             raise InvalidParameterError(name, "is part of the details.", fix="Set `details` to true as well.")
 
 
-def _translate(wire: TextGenerationParameters, stops: tuple[str, ...], *, tokens_wanted: bool) -> GenerationParameters:
+def _translate(wire: TextGenerationParameters, stops: tuple[str, ...], tokens_wanted: bool) -> GenerationParameters:
+    _refuse_unsupported(wire)
     # The temperature is checked even where greedy decoding will not use it: a wrong value is told, not ignored.
     check_number("temperature", wire.temperature, 0.0, MAX_TEMPERATURE)
     sampled = 1.0 if wire.temperature is None else wire.temperature
@@ -192,6 +197,9 @@ def _translate(wire: TextGenerationParameters, stops: tuple[str, ...], *, tokens
         logprobs=(wire.top_n_tokens or 0) if tokens_wanted else None,
         echo=wire.decoder_input_details,
     )
+
+
+_translate_again = lru_cache(maxsize=64)(_translate)  # clients say the same with each text
 
 
 def _wire_name(name: str, asked: TextGenerationRequest) -> str:

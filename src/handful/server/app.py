@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
 from handful.server import (
     backend_routes,
@@ -43,6 +44,7 @@ from handful.server.classifier_sync import ClassifierSync
 from handful.server.direct_routes import DirectRoutes
 from handful.server.drain import DrainGate
 from handful.server.errors import install_error_handlers
+from handful.server.gated_app import GatedApp
 from handful.server.host_guard import HostGuard
 from handful.server.model_catalog import ModelCatalog
 from handful.server.model_entry import ModelEntry
@@ -79,7 +81,7 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
 
     `when_settled` is called in the event loop for each model that is ready or failed to load.
     """
-    app = FastAPI(
+    app = GatedApp(
         title="handful",
         version=version("handful"),
         summary="Few-shot predictions from a language model on your own machine.",
@@ -98,14 +100,16 @@ def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = 
         app.include_router(router, responses=responses)
     describe(app)
     install_error_handlers(app)
-    app.add_middleware(DirectRoutes, routers=[router for router, _ in _ROUTERS])
-    app.add_middleware(UsageGate, access=state.access)  # what is added last is passed first
-    app.add_middleware(DrainGate, drain=state.drain)
-    app.add_middleware(AuthGate, authenticator=state.access.authenticator)
-    app.add_middleware(HostGuard, allowed=state.allowed_hosts)
-    app.add_middleware(AccessLog)
-    app.add_middleware(metrics.MetricsGate, metrics=app.state.metrics)
+    app.front = _gates(app, state)
     return app
+
+
+def _gates(app: GatedApp, state: ServerState) -> ASGIApp:
+    """All gates in front of the routes, put together from the inside out."""
+    routes = DirectRoutes(app.fallback, [router for router, _ in _ROUTERS])
+    usage = UsageGate(routes, state.access)
+    admission = AuthGate(DrainGate(usage, state.drain), state.access.authenticator)
+    return metrics.MetricsGate(AccessLog(HostGuard(admission, state.allowed_hosts)), app.state.metrics)
 
 
 @asynccontextmanager

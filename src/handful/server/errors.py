@@ -126,6 +126,10 @@ def fault(error: BaseException) -> errors.EngineError:
     """Log where an unexpected exception came from, without its message (it may quote a prompt), and stand in for it."""
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     _log.error(json.dumps({"event": "fault", "kind": type(error).__name__, "frames": frames}))
+    return _unexpected()
+
+
+def _unexpected() -> errors.EngineError:
     return errors.EngineError("handful failed; its log says where.", fix="The request may be sent again once.")
 
 
@@ -145,7 +149,13 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse(body, status_code=status, headers=headers)
 
 
+async def _answer_unexpected(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette calls it so
+    """What no handler took. It is raised on, behind this answer, to the access log, which logs its place."""
+    return error_response(_unexpected(), request.scope["path"])
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Let every error that leaves a route be answered by the table."""
     app.add_exception_handler(errors.HandfulError, _answer_handful_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_exception_handler(Exception, _answer_unexpected)

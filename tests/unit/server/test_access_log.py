@@ -3,9 +3,11 @@
 import json
 import logging
 
+import httpx
 import pytest
 
-from tests.unit.server.serving import FakeModel, ask
+from handful.server.app import create_app
+from tests.unit.server.serving import FakeModel, ask, run, state_with
 
 CANARY = "canary-7f3a"
 
@@ -43,3 +45,22 @@ def test_an_unexpected_exception_is_logged_with_its_place(caplog: pytest.LogCapt
     (fault,) = [json.loads(record.message) for record in caplog.records if record.name == "handful.server"]
     assert fault["kind"] == "ZeroDivisionError"
     assert any("serving.py" in frame for frame in fault["frames"])
+
+
+def test_what_fails_on_the_frameworks_own_way_is_answered_in_our_shape_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(number: int) -> None:
+        raise ZeroDivisionError(f"{CANARY}{number}")
+
+    async def check() -> httpx.Response:
+        app = create_app(state_with(FakeModel()))
+        app.add_api_route("/broken/{number}", broken)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            return await client.get("/broken/7")
+
+    answer = run(check())
+    assert (answer.status_code, answer.json()["error_type"]) == (500, "generation")
+    faults = [json.loads(record.message) for record in caplog.records if record.name == "handful.server"]
+    assert [each["kind"] for each in faults] == ["ZeroDivisionError"]
+    assert CANARY not in answer.text + caplog.text

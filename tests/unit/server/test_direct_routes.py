@@ -12,6 +12,7 @@ from handful.errors import InvalidInputError
 from handful.server.app import create_app
 from handful.server.direct_routes import DirectRoutes
 from handful.server.errors import install_error_handlers
+from handful.server.gated_app import GatedApp
 from tests.unit.server.routes import OPERATIONS, site_in
 from tests.unit.server.serving import FakeModel, client_of, run, state_with
 
@@ -39,11 +40,11 @@ async def typed(request: Request, number: int) -> Response:
 
 
 def made(*, is_direct: bool) -> FastAPI:
-    app = FastAPI()
+    app = GatedApp()
     app.include_router(router)
     install_error_handlers(app)
     if is_direct:
-        app.add_middleware(DirectRoutes, routers=[router])
+        app.front = DirectRoutes(app.fallback, [router])
     return app
 
 
@@ -67,9 +68,9 @@ def test_the_answer_is_that_of_the_framework(method: str, path: str) -> None:
 
 def test_all_routes_of_the_server_but_its_websockets_are_direct() -> None:
     app = create_app(state_with(FakeModel()))
-    direct = app.build_middleware_stack()
+    direct = app.front
     while not isinstance(direct, DirectRoutes):
-        direct = vars(direct).get("app") or vars(direct)["_app"]
+        direct = vars(direct)["_app"]
     found = {(route.path, method) for (method, _), routes in direct._routes.items() for route in routes}
     described = {(path, verb.upper()) for path, verbs in app.openapi()["paths"].items() for verb in verbs}
     assert found == described
