@@ -1,15 +1,18 @@
-"""The driver for an event loop: sends calls with httpx, sleeps between retries, reads streams."""
+"""The driver for an event loop: has calls sent, sleeps between retries, reads streams."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from importlib.util import find_spec
 from typing import TypeVar
 
 import httpx
 
 from handful.client.calls import StreamReader
 from handful.client.exchange import Answer, Call, Failure, RetryPolicy, Wait, exchange
-from handful.client.transport import Endpoint, answer_of, request_options
+from handful.client.httpx_sender import HttpxSender
+from handful.client.sender import Sender
+from handful.client.transport import Endpoint
 
 Value = TypeVar("Value")
 
@@ -22,7 +25,7 @@ class AsyncDriver:
     ) -> None:
         self.endpoint = endpoint
         self._policy = policy
-        self._http = httpx.AsyncClient(transport=transport, **endpoint.httpx_options())
+        self._sender = _sender(endpoint, transport)
 
     async def run(self, call: Call) -> Answer:
         """See `Driver.run`."""
@@ -42,10 +45,7 @@ class AsyncDriver:
 
     async def send(self, call: Call) -> Answer | Failure:
         """Send a call once."""
-        try:
-            return answer_of(await self._http.send(self._http.build_request(**request_options(call))))
-        except httpx.HTTPError as error:
-            return self.endpoint.failure(error)
+        return await self._sender.send(call)
 
     async def stream(self, call: Call, reader: StreamReader[Value]) -> AsyncIterator[Value]:
         """See `Driver.stream`."""
@@ -56,38 +56,27 @@ class AsyncDriver:
                 await asyncio.sleep(step.seconds)
                 step = steps.send(None)
                 continue
-            outcome, response = await self._open(step)
+            outcome, body = await self._sender.open(step)
             try:
                 step = steps.send(outcome)
             except StopIteration:
                 break
-        if response is not None:
-            # A generator that is merely dropped would close later.
-            async with aclosing(self._values(response, reader)) as values:
-                async for value in values:
-                    yield value
+        if body is not None:
+            async with aclosing(body):  # a generator that is merely dropped would close later
+                async for part in body:
+                    for value in reader.feed(part):
+                        yield value
+            reader.finish()
 
     async def close(self) -> None:
         """Close the connections. Idempotent."""
-        await self._http.aclose()
+        await self._sender.close()
 
-    async def _open(self, call: Call) -> tuple[Answer | Failure, httpx.Response | None]:
-        try:
-            response = await self._http.send(self._http.build_request(**request_options(call)), stream=True)
-            if response.is_success:
-                return answer_of(response, with_body=False), response
-            await response.aread()
-        except httpx.HTTPError as error:
-            return self.endpoint.failure(error), None
-        return answer_of(response), None
 
-    async def _values(self, response: httpx.Response, reader: StreamReader[Value]) -> AsyncGenerator[Value, None]:
-        try:
-            async for chunk in response.aiter_bytes():
-                for value in reader.feed(chunk):
-                    yield value
-        except httpx.HTTPError as error:
-            raise self.endpoint.broken(error) from None
-        finally:
-            await response.aclose()
-        reader.finish()
+def _sender(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None) -> Sender:
+    """The leanest that can send as is asked for."""
+    if transport is None and endpoint.is_plain and find_spec("httptools") is not None:
+        from handful.client.direct_sender import DirectSender
+
+        return DirectSender(endpoint)
+    return HttpxSender(endpoint, transport)

@@ -4,9 +4,11 @@ The token goes into the headers of requests to the one host of the URL: redirect
 server says becomes an address.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 
@@ -14,6 +16,7 @@ from handful.client.exchange import Answer, Call, Failure
 from handful.errors import HandfulError, InvalidParameterError, RemoteError, RequestTimeoutError
 
 _CONNECT_TIMEOUT_S = 10.0
+_PLAIN = re.compile(r"http://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9/._~-]*)?")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -36,32 +39,60 @@ class Endpoint:
         if not self.timeout_s > 0:
             raise InvalidParameterError("timeout_s", "must be more than 0.")
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request says."""
+        return {"content-type": "application/json"} | ({"authorization": f"Bearer {self.token}"} if self.token else {})
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """How long a connection may take."""
+        return min(self.timeout_s, _CONNECT_TIMEOUT_S)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is reached by plain HTTP and no proxy, under a URL that is written as it is sent."""
+        parts = urlsplit(self.url)
+        is_plain = parts.scheme == "http" and _PLAIN.fullmatch(self.url) is not None
+        return is_plain and (self._is_loopback or not getproxies())
+
+    @property
+    def _is_loopback(self) -> bool:
+        return urlsplit(self.url).hostname in _LOOPBACK
+
     def httpx_options(self) -> dict[str, Any]:
         """Keyword arguments of `httpx.Client` and `httpx.AsyncClient`."""
-        headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         return {
             "base_url": self.url.rstrip("/"),
-            "headers": {"content-type": "application/json", **headers},
-            "timeout": httpx.Timeout(self.timeout_s, connect=min(self.timeout_s, _CONNECT_TIMEOUT_S)),
+            "headers": self.headers,
+            "timeout": httpx.Timeout(self.timeout_s, connect=self.connect_timeout_s),
             "follow_redirects": False,
-            "trust_env": urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy reaches this machine's own loopback
+            "trust_env": not self._is_loopback,  # no proxy reaches this machine's own loopback
         }
 
     def failure(self, error: httpx.HTTPError) -> Failure:
         """What an exception of httpx means for the call."""
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            reached = RemoteError(
-                f"No server answers at {self.url}.", retryable=True, fix="Is `handful serve` running?"
-            )
-            return Failure(reached, was_sent=False)
+            return self.unreachable()
         return Failure(self.broken(error), was_sent=True)
 
     def broken(self, error: httpx.HTTPError) -> HandfulError:
         """What an exception of httpx means once the request was sent."""
-        if isinstance(error, httpx.TimeoutException):
-            fix = "Give the client a longer `timeout_s`."
-            return RequestTimeoutError(f"Nothing came from {self.url} within {self.timeout_s:g} seconds.", fix=fix)
-        return RemoteError(f"The connection to {self.url} broke ({type(error).__name__}).", retryable=True)
+        return self.silent() if isinstance(error, httpx.TimeoutException) else self.lost(type(error).__name__)
+
+    def unreachable(self) -> Failure:
+        """No connection could be made."""
+        fix = "Is `handful serve` running?"
+        return Failure(RemoteError(f"No server answers at {self.url}.", retryable=True, fix=fix), was_sent=False)
+
+    def silent(self) -> HandfulError:
+        """Nothing came in time."""
+        fix = "Give the client a longer `timeout_s`."
+        return RequestTimeoutError(f"Nothing came from {self.url} within {self.timeout_s:g} seconds.", fix=fix)
+
+    def lost(self, kind: str) -> HandfulError:
+        """A connection ended before its answer did, for a reason of this `kind`."""
+        return RemoteError(f"The connection to {self.url} broke ({kind}).", retryable=True)
 
 
 def request_options(call: Call) -> dict[str, Any]:

@@ -76,7 +76,7 @@ _ROUTERS: tuple[tuple[APIRouter, dict[int | str, Any] | None], ...] = (
 """All routers, in the order in which a path is looked up, and the failures that are described for them."""
 
 
-def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = lambda _: None) -> FastAPI:
+def create_app(state: ServerState, when_settled: Callable[[ModelEntry], None] = lambda _: None) -> GatedApp:
     """The HTTP app of a server. Models load in the background once it starts, and are freed when it stops.
 
     `when_settled` is called in the event loop for each model that is ready or failed to load.
