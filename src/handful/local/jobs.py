@@ -200,14 +200,14 @@ class GenerationJob(Job[Generation]):
             text=draft.text,
             finish_reason=draft.end.reason,
             stop=draft.end.stop,
-            tokens=tuple(self._token(sampled) for sampled in draft.sampled),
+            tokens=tuple(map(self._token, draft.sampled)),
             cumulative_logprob=sum(logprobs) if len(logprobs) == len(draft.sampled) else None,
             seed=draft.seed if self._parameters.temperature > 0 else None,
         )
 
     def _token(self, sampled: Sampled) -> Token:
         text, special = self._tokenizer.token_text(sampled.token), self._tokenizer.is_special(sampled.token)
-        top = tuple(Alternative(i, self._tokenizer.token_text(i), logprob) for i, logprob in sampled.top)
+        top = tuple([Alternative(i, self._tokenizer.token_text(i), logprob) for i, logprob in sampled.top])
         return Token(sampled.token, text, sampled.logprob, special, top)
 
     def _prompt_text(self) -> str:

@@ -124,7 +124,8 @@ class TextGenerationRequest(BaseModel):
     def from_body(cls, body: bytes) -> "TextGenerationRequest":
         """Parse and check a body. Raises InvalidInputError (or InvalidParameterError) naming what to change."""
         request = validate(cls, null_is_unset(parse_request(body)))
-        if not request.prompts or not all(request.prompts):
+        prompts = request.prompts
+        if not prompts or not all(prompts):
             raise InvalidInputError("`inputs` is empty.", fix="Send a text of at least one character.")
         if request.stream:
             request.check_streamable()

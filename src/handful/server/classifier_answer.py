@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.backend import AsyncBackend
 from handful.protocol.tasks import TaskRequest
@@ -12,6 +12,7 @@ from handful.server.attend import Watch, attend
 from handful.server.classifier import ServedClassifier
 from handful.server.event_stream import EventStream
 from handful.server.headers import work_headers
+from handful.server.json_response import JSONResponse
 
 
 async def answer_with(

@@ -14,11 +14,12 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful import errors
 from handful.protocol import errors as wire
 from handful.protocol.problems import InvalidRequestError
+from handful.server.json_response import JSONResponse
 from handful.server.surface import Failure, shaped, shaped_event
 
 _log = getLogger("handful.server")

@@ -7,9 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.protocol.hosted_shapes import Health
+from handful.server.json_response import JSONResponse
 from handful.server.openapi import json_answer
 from handful.server.state import state_of
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.backend import AsyncBackend
 from handful.errors import EngineError, InvalidInputError, InvalidParameterError
@@ -15,6 +15,7 @@ from handful.server.attend import Watch, attend, closing, side_by_side
 from handful.server.cached import Slot, always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
+from handful.server.json_response import JSONResponse
 from handful.server.model_wish import model_of
 from handful.server.state import state_of
 from handful.types import GenerationParameters
@@ -73,7 +74,7 @@ async def _begin(
     """Check what is left to check, and find the model, waiting for it where that was asked for."""
     state = state_of(request)
     parameters = asked.generation_parameters()
-    state.limits.check_texts([len(prompt) for prompt in asked.prompts], parameters.num_drawn)
+    state.limits.check_texts(list(map(len, asked.prompts)), parameters.num_drawn)
     watch = state.watch(request)
     backend = await model_of(request, name, watch, asked.options)
     check_device(asked.options, backend)

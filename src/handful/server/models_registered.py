@@ -4,12 +4,13 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.protocol.hosted_shapes import REGISTERED, RegisteredModel, UploadedFile
 from handful.protocol.model_registration import ModelRegistration
 from handful.protocol.names import check_name
 from handful.server.auth import caller_of
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.model_catalog import ModelCatalog, own_name
 from handful.server.model_uploads import body_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidInputError
 from handful.nlp_types import NlpTask
@@ -15,6 +15,7 @@ from handful.protocol.nlp_zero_shot import ZeroShotRequest, reads_lists
 from handful.server.attend import attend
 from handful.server.cached import cache_headers, slot_for
 from handful.server.headers import model_headers, work_headers
+from handful.server.json_response import JSONResponse
 from handful.server.model_wish import model_of
 from handful.server.models import check_device, check_model
 from handful.server.nlp_language_model import LanguageModelTasks

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidInputError
 from handful.nlp_types import NlpTask
@@ -22,6 +22,7 @@ from handful.protocol.nlp_request import RequestOptions
 from handful.protocol.nlp_tasks import EXAMPLES, TEXT_GENERATION, task_named
 from handful.protocol.payload import parse_request
 from handful.protocol.text_generation import TextGenerationRequest
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.model_entry import ModelEntry
 from handful.server.model_wish import model_of

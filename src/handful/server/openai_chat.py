@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidInputError
 from handful.protocol.openai_chat import ChatRequest
@@ -15,6 +15,7 @@ from handful.server.attend import attend
 from handful.server.cached import always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.openai_chat_renderer import ChatRenderer
 from handful.server.openai_streams import Asked, begin, chunks

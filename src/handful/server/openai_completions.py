@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.protocol.openai_completion_answer import CompletionWriter, completion_answer
 from handful.protocol.openai_completions import CompletionRequest
@@ -14,6 +14,7 @@ from handful.server.attend import attend, side_by_side
 from handful.server.cached import always_same, are_whole, cache_headers, slot_for
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.openai_streams import begin, chunks
 from handful.server.openapi import json_answer, json_body

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.backend import AsyncBackend
 from handful.protocol.openai_embeddings import EmbeddingRequest, Vector, embedding_answer
@@ -13,6 +13,7 @@ from handful.protocol.openai_shapes import EMBEDDING, EmbeddingAnswer
 from handful.server.attend import attend, side_by_side
 from handful.server.cached import cache_headers, slot_for
 from handful.server.headers import model_headers, work_headers
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.openai_streams import begin
 from handful.server.openapi import json_answer, json_body

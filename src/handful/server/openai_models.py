@@ -10,10 +10,11 @@ from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidParameterError
 from handful.protocol.openai_shapes import ModelCard, ModelCards
+from handful.server.json_response import JSONResponse
 from handful.server.openapi import json_answer
 from handful.server.registry import ModelRegistry
 from handful.server.state import ServerState, state_of

@@ -8,12 +8,13 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidParameterError
 from handful.protocol.hosted import PinnedModels, compute_type, status_answer
 from handful.protocol.hosted_shapes import PINNED, STATUS, ModelStatus, PinnedDone, PinnedNow
 from handful.protocol.nlp_tasks import TEXT_GENERATION
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.model_entry import ModelEntry
 from handful.server.openapi import json_answer, json_body

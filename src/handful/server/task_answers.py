@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidParameterError
+from handful.server.json_response import JSONResponse
 from handful.server.task_editor import TaskEditor
 from handful.server.task_registry import ServedTask
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.backend import AsyncBackend
 from handful.errors import EngineError
@@ -17,6 +17,7 @@ from handful.server.cached import Slot, always_same, cache_headers, slot_for
 from handful.server.classifier_answer import answer_with
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.model_wish import model_of
 from handful.server.models import check_device

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.protocol.task_shapes import EXAMPLE, SUMMARY, TASK, TaskExamples, TaskSummary, TaskVersion
 from handful.server.attend import attend
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.openapi import json_answer
 from handful.server.state import state_of

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.protocol.generated_text import GeneratedText
 from handful.protocol.hosted_shapes import ModelHealth
@@ -22,6 +22,7 @@ from handful.protocol.tgi_shapes import INFO, TOKENIZED, InfoAnswer, TokenizedTo
 from handful.server.attend import attend
 from handful.server.event_stream import EventStream
 from handful.server.headers import model_headers, work_headers
+from handful.server.json_response import JSONResponse
 from handful.server.limits import read_body
 from handful.server.model_wish import model_of
 from handful.server.models import generate_texts, stream_text

@@ -6,11 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from handful.errors import InvalidParameterError, StoreError
 from handful.protocol.hosted_shapes import USAGE, UsageAnswer
 from handful.server.auth import caller_of
+from handful.server.json_response import JSONResponse
 from handful.server.openapi import json_answer
 from handful.server.state import state_of
 from handful.server.usage import today

@@ -89,5 +89,7 @@ class Tally:
         amounts = {model: work.usage for model, work in self._models.items()}
         if num_characters is not None:
             for position, (model, usage) in enumerate(amounts.items()):
-                amounts[model] = replace(usage, input_characters=0 if position else num_characters)
+                counted = 0 if position else num_characters
+                if usage.input_characters != counted:
+                    amounts[model] = replace(usage, input_characters=counted)
         return amounts
