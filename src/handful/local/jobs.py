@@ -207,8 +207,10 @@ class GenerationJob(Job[Generation]):
 
     def _token(self, sampled: Sampled) -> Token:
         text, special = self._tokenizer.token_text(sampled.token), self._tokenizer.is_special(sampled.token)
-        top = tuple([Alternative(i, self._tokenizer.token_text(i), logprob) for i, logprob in sampled.top])
-        return Token(sampled.token, text, sampled.logprob, special, top)
+        if not sampled.top:
+            return Token(sampled.token, text, sampled.logprob, special)
+        top = [Alternative(i, self._tokenizer.token_text(i), logprob) for i, logprob in sampled.top]
+        return Token(sampled.token, text, sampled.logprob, special, tuple(top))
 
     def _prompt_text(self) -> str:
         return self._tokenizer.decode_continuation(self._prompt, skip_special=False)

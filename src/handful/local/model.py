@@ -127,8 +127,8 @@ class LocalModel:
             self._check_text(text)
         encoded = iter(self.tokenizer.encode_prompts(texts, owner))
         found = [prompt if isinstance(prompt, tuple) else next(encoded) for prompt in prompts]
-        for ids in found:
-            self._check_ids(ids)
+        for prompt, ids in zip(prompts, found, strict=True):
+            self._check_ids(ids, lowest=min(ids) if ids is prompt and ids else 0)
         return found
 
     def _check_text(self, text: str) -> None:
@@ -138,11 +138,11 @@ class LocalModel:
             limit = self._settings.max_input_characters
             raise InvalidInputError(f"A prompt has {len(text)} characters; at most {limit} are accepted.")
 
-    def _check_ids(self, ids: tuple[int, ...]) -> None:
+    def _check_ids(self, ids: tuple[int, ...], lowest: int) -> None:
         if not ids:
             raise InvalidInputError("A prompt is empty.", fix="Give at least one character.")
         # Ids may be a caller's own, or of a token that was added to the tokenizer and not to the model.
-        for wrong in (min(ids), max(ids)):
+        for wrong in (lowest, max(ids)):
             if not 0 <= wrong < self._info.vocab_size:
                 last = self._info.vocab_size - 1
                 raise InvalidInputError(f"The prompt holds token {wrong}; the model's ids go from 0 to {last}.")

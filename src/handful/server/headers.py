@@ -19,10 +19,10 @@ def work_headers(seconds: float, generations: Sequence[Generation] = ()) -> dict
     """What is known after it: seconds it took (queueing included) and tokens read, found in the cache, generated."""
     headers = {"x-compute-time": f"{seconds:.3f}"}
     if generations:
-        generated = sum(len(completion.tokens) for made in generations for completion in made.completions)
-        headers["x-prompt-tokens"] = str(sum(made.num_prompt_tokens for made in generations))
-        headers["x-cached-tokens"] = str(sum(made.num_cached_tokens for made in generations))
-        headers["x-generated-tokens"] = str(generated)
+        generated = [len(completion.tokens) for made in generations for completion in made.completions]
+        headers["x-prompt-tokens"] = str(sum([made.num_prompt_tokens for made in generations]))
+        headers["x-cached-tokens"] = str(sum([made.num_cached_tokens for made in generations]))
+        headers["x-generated-tokens"] = str(sum(generated))
     return headers
 
 

@@ -121,7 +121,7 @@ def _num_characters(prompt: Prompt) -> int:
 def _usage_of(
     prompt: Prompt, made: Generation, parameters: GenerationParameters, num_streamed: int | None = None
 ) -> Usage:
-    num_returned = sum(len(completion.tokens) for completion in made.completions)
+    num_returned = sum([len(completion.tokens) for completion in made.completions])
     if num_streamed is not None:
         num_returned = max(num_returned, num_streamed)
     num_generated = -(-num_returned * parameters.num_drawn // parameters.n)
