@@ -1,8 +1,10 @@
 """Models that accounts bring themselves: by Hub id, by path, by upload; seen by whom they should be seen."""
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ import httpx
 import pytest
 from huggingface_hub import constants
 
+from handful.engine.loop import EngineLoop
 from handful.server import store_sync
+from handful.server.garbage import keep_out
 from handful.server.model_host import ModelHost, load_registered
 from handful.server.nlp_sources import purpose_of
 from handful.store.accounts import Accounts
@@ -233,6 +237,32 @@ def test_an_upload_is_served_once_it_was_checked_and_until_it_is_removed(databas
             assert (await site.client.get("/api/models", headers=site.ada)).json() == []
 
     run(check())
+
+
+def test_the_memory_of_a_model_that_is_removed_is_given_back(database: Database, tmp_path: Path) -> None:
+    def engines() -> list[EngineLoop]:
+        return [each for each in gc.get_objects() if type(each) is EngineLoop]
+
+    async def check() -> None:
+        async with site_of(database, tmp_path) as site:
+            await site.put_all(checkpoint("gpt2"))
+            others = {id(each) for each in engines()}
+            assert (await site.register(site.ada, name="ada/mine", upload=True)).status_code == 201
+            assert (await site.ask(site.ada)).status_code == 200
+            (engine,) = [weakref.ref(each) for each in engines() if id(each) not in others]
+            keep_out()  # as a server does when a model has loaded
+            assert (await site.client.delete("/api/models/ada/mine", headers=site.ada)).status_code == 204
+
+            def is_gone() -> bool:
+                gc.collect()
+                return engine() is None
+
+            await until(is_gone)
+
+    try:
+        run(check())
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(
