@@ -84,6 +84,7 @@ class Setup:
     capture: Capture | None = None
     budget: int = 512
     slots: int = 20_000
+    running: int = 128
     free_rows: int = 64
     instructions: Instructions = "all"
 
@@ -99,7 +100,7 @@ def engine_of(steps: StepRunner, chosen: Setup, eos: frozenset[int] = frozenset(
     arena = Arena(chosen.slots)
     limits = Limits(
         max_batched_tokens=chosen.budget,
-        max_running_requests=128,
+        max_running_requests=chosen.running,
         max_queued_requests=1000,
         num_slots=chosen.slots,
         free_rows=chosen.free_rows,

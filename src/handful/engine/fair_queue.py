@@ -30,6 +30,11 @@ class FairQueue:
     def __contains__(self, request: Request) -> bool:
         return request in self._waiting.get(request.owner, ())
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """The callers that have requests here."""
+        return frozenset(self._waiting)
+
     def num_of(self, owner: str) -> int:
         """How many requests of a caller wait."""
         return len(self._waiting.get(owner, ()))
@@ -53,10 +58,21 @@ class FairQueue:
     def popleft(self) -> Request:
         """Take the request that is next. IndexError when there is none."""
         request = self.first
-        self._now = self._starts[request.owner]
-        self._starts[request.owner] += request.num_slots
-        self.remove(request)
+        self.take(request)
         return request
+
+    def take(self, request: Request) -> None:
+        """Take the request that is next, or was before others were put back. KeyError when it isn't there."""
+        self._now = max(self._now, self._starts[request.owner])
+        if not request.was_set_back:  # else it has been counted
+            self._starts[request.owner] += request.num_slots
+        self.remove(request)
+
+    def put_back(self, request: Request) -> None:
+        """A request that was taken is its caller's first again; the caller's turn comes when it would have come."""
+        self._waiting[request.owner] = {request: None} | self._waiting.get(request.owner, {})
+        self._starts[request.owner] = max(self._starts.get(request.owner, 0), self._now)
+        self._length += 1
 
     def remove(self, request: Request) -> None:
         """Take any request out; it counts for nothing. KeyError when it isn't there."""

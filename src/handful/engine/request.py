@@ -86,6 +86,7 @@ class Request:
     output: list[int] = field(default_factory=list)
     read: dict[tuple[int, int], float] = field(default_factory=dict)  # log-probabilities of (row, token) pairs
     is_shared_complete: bool = False
+    was_set_back: bool = False  # it ran, and waits or waited again so that another caller could
 
     def __post_init__(self) -> None:
         if isinstance(self.goal, Warm):

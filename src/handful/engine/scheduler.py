@@ -3,7 +3,8 @@
 One idea for every phase: a step maps requests to numbers of tokens under one budget. Tokens that continue a text come
 first (a long prefill never stalls them), then prefill in order of arrival, in chunks where the budget ends, then new
 requests, of the callers by turns (fair_queue.py). Memory for a whole request is reserved when it is admitted, so an
-admitted request always ends.
+admitted request always ends. Where several callers run, they share (sharing.py): one that has nothing running comes in
+at once, in place of another's request where there is no room, which waits again with what it computed in the cache.
 
 A segment is computed by one request at a time, its `writer`; the others on it wait for it and then read it.
 """
@@ -16,6 +17,7 @@ from handful.engine.drafts import Drafter
 from handful.engine.fair_queue import FairQueue
 from handful.engine.request import Generate, Request, Work
 from handful.engine.segments import PUBLIC, Lease, Salt, Segment, SegmentCache
+from handful.engine.sharing import divide, one_to_set_back
 from handful.errors import BusyError, PromptTooLongError
 
 
@@ -90,6 +92,7 @@ class Scheduler:
 
     def schedule(self) -> list[Work]:
         """The next step's work, at most `max_batched_tokens` tokens in all; empty only when nothing can run."""
+        self._let_newcomers_in()
         budget = self.limits.max_batched_tokens
         works: list[Work] = []
         prefills = []
@@ -98,8 +101,12 @@ class Scheduler:
                 budget = self._give(request, budget, works)
             else:
                 prefills.append(request)
-        for request in prefills:
-            budget = self._give(request, budget, works)
+        runnable = [(request, *self._runnable(request)) for request in prefills]
+        given = divide([(request.owner, count) for request, _, count in runnable], budget)
+        for (request, first, _), count in zip(runnable, given, strict=True):
+            if count:
+                works.append(Work(request, first, count))
+        budget -= sum(given)
         while budget and self.waiting and len(self.running) < self.limits.max_running_requests:
             if not self._admit(self.waiting.first):
                 break
@@ -150,6 +157,41 @@ class Scheduler:
         running = [request.lease for request in self.running if request.lease is not None]
         return running + list(self.pinned.values())
 
+    def _let_newcomers_in(self) -> None:
+        """Admit, in the queue's order, up to the last caller that has nothing running; others step back for these."""
+        owners = {request.owner for request in self.running}
+        while len(owners | self.waiting.owners) > 1 and not self.waiting.owners <= owners:
+            request = self.waiting.first
+            if not self._make_room(request, may_set_back=request.owner not in owners):
+                break
+            self.waiting.take(request)
+            self.running.append(request)
+            owners.add(request.owner)
+
+    def _make_room(self, request: Request, *, may_set_back: bool) -> bool:
+        """Admit a request, at the cost of others' where it must be and may be."""
+        limits = self.limits
+        while True:
+            lacks_place = len(self.running) >= limits.max_running_requests
+            if not lacks_place and self._admit(request):
+                return True
+            whole = limits.max_running_requests if lacks_place else limits.num_slots
+            other = one_to_set_back(self.running, request, whole, by_places=lacks_place) if may_set_back else None
+            if other is None:
+                return False
+            self._set_back(other)
+
+    def _set_back(self, request: Request) -> None:
+        """Let a running request wait again, first of its caller's. What it computed of its prompt stays in the cache as
+        long as there is room; its tail will be computed once more."""
+        if request.lease is None:
+            raise RuntimeError("only a request that runs can be set back")
+        self.running.remove(request)
+        self.cache.release(request.lease, request.id)
+        request.lease, request.slots, request.num_tail_computed = None, None, 0
+        request.is_shared_complete, request.was_set_back = False, True
+        self.waiting.put_back(request)
+
     def _admit(self, request: Request) -> bool:
         share = not request.wants_prompt_logprobs
         shared = request.prompt[: request.num_shared]
@@ -157,7 +199,8 @@ class Scheduler:
         if lease is None:
             return False
         request.lease = lease
-        request.num_cached_tokens = lease.num_cached_tokens
+        if not request.was_set_back:  # else it would find its own
+            request.num_cached_tokens = lease.num_cached_tokens
         runs = [np.arange(s.start, s.start + len(s.tokens)) for s in lease.path()]
         runs.append(np.arange(lease.tail_start, lease.tail_start + lease.tail_capacity))
         request.slots = np.concatenate(runs)

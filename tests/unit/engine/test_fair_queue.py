@@ -79,3 +79,18 @@ def test_callers_who_left_are_forgotten() -> None:
         queue.append(request(i, f"caller {i}"))
         queue.popleft()
     assert queue._starts == {}
+
+
+def test_what_is_put_back_is_its_callers_first_again_and_is_not_counted_twice() -> None:
+    queue = queue_of(*(request(i, "a", 5) for i in range(3)), request(10, "b", 5), request(11, "b", 5))
+    taken = queue.popleft()
+    taken.was_set_back = True
+    queue.put_back(taken)
+    assert (len(queue), queue.num_of("a")) == (5, 3)
+    assert drained(queue) == [10, 0, 1, 11, 2]
+
+
+def test_what_is_put_back_into_an_empty_queue_is_there() -> None:
+    queue = queue_of(request(1, "a"))
+    queue.put_back(queue.popleft())
+    assert drained(queue) == [1]

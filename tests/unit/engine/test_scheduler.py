@@ -1,5 +1,7 @@
 """The scheduler's policy: who runs how many tokens, with made-up tokens and no model."""
 
+from dataclasses import replace
+
 import pytest
 
 from handful.engine.arena import Arena
@@ -18,13 +20,13 @@ def make_scheduler(budget: int = 16, slots: int = 200, running: int = 8, queued:
     return Scheduler(SegmentTree(Arena(slots)), limits)
 
 
-def generate(number: int, prompt: str, new: int = 4) -> Request:
+def generate(number: int, prompt: str, new: int = 4, owner: str = "") -> Request:
     goal = Generate(GenerationParameters(max_new_tokens=new), 0, TextState(lambda ids: "", ()))
-    return make(number, prompt, goal)
+    return make(number, prompt, goal, owner)
 
 
-def make(number: int, prompt: str, goal: Goal) -> Request:
-    return Request(number, tuple(prompt.encode()), goal)
+def make(number: int, prompt: str, goal: Goal, owner: str = "") -> Request:
+    return Request(number, tuple(prompt.encode()), goal, owner=owner)
 
 
 def run(scheduler: Scheduler, works: list[Work]) -> None:
@@ -169,3 +171,109 @@ def test_prompt_logprobs_read_nothing_from_the_cache() -> None:
     scheduler.add(two)
     assert (2, 0, 15) in plan(scheduler.schedule())
     assert two.num_cached_tokens == 0
+
+
+def running_by(scheduler: Scheduler) -> dict[str, list[int]]:
+    owners = dict.fromkeys(request.owner for request in scheduler.running)
+    return {owner: [each.id for each in scheduler.running if each.owner == owner] for owner in owners}
+
+
+def full(places: int = 4, slots: int = 1000, budget: int = 100) -> Scheduler:
+    """All places are taken by one caller's long texts, and others of it wait."""
+    scheduler = make_scheduler(budget, slots, places, 100)
+    for number in range(min(places, 4) + 5):
+        scheduler.add(generate(number, f"{number} of many", 100, "many"))
+    for _ in range(3):
+        run(scheduler, scheduler.schedule())
+    return scheduler
+
+
+def test_a_caller_that_has_nothing_running_takes_the_place_that_was_given_last() -> None:
+    scheduler = full()
+    assert running_by(scheduler) == {"many": [0, 1, 2, 3]}
+    scheduler.add(generate(100, "new", 4, "one"))
+    assert (100, 0, 3) in plan(scheduler.schedule())
+    assert running_by(scheduler) == {"many": [0, 1, 2], "one": [100]}
+
+
+def test_a_second_request_of_a_newcomer_waits_for_a_place() -> None:
+    scheduler = full()
+    scheduler.add(generate(100, "new", 4, "one"))
+    scheduler.add(generate(101, "new, too", 4, "one"))
+    run(scheduler, scheduler.schedule())
+    assert running_by(scheduler) == {"many": [0, 1, 2], "one": [100]}
+
+
+def test_who_stepped_back_goes_on_first_and_computes_only_its_tail_again() -> None:
+    scheduler = full()
+    stepped_back = scheduler.running[-1]
+    num_cached, num_drawn = stepped_back.num_cached_tokens, len(stepped_back.tail)
+    assert num_drawn > 1
+    scheduler.add(new := generate(100, "new", 4, "one"))
+    run(scheduler, scheduler.schedule())
+    scheduler.finish(new)
+    works = scheduler.schedule()
+    assert (3, len("3 of many") - 1, num_drawn) in plan(works)
+    assert stepped_back.num_cached_tokens == num_cached
+
+
+def test_a_caller_keeps_its_share_however_many_come() -> None:
+    scheduler = full(places=4)
+    for number in range(100, 110):
+        scheduler.add(generate(number, "new", 4, f"caller {number}"))
+    run(scheduler, scheduler.schedule())
+    assert running_by(scheduler) == {"many": [0], **{f"caller {n}": [n] for n in (100, 101, 102)}}
+
+
+def test_nobody_steps_back_twice_so_a_stream_of_newcomers_stops_no_one() -> None:
+    scheduler = full(places=2)
+    last = scheduler.running[-1]
+    for step in range(100, 350):
+        if not scheduler.waiting.num_of("one"):
+            scheduler.add(make(step, "new", Embed(), "one"))
+        works = scheduler.schedule()
+        run(scheduler, works)
+        for request in [work.request for work in works]:
+            if isinstance(request.goal, Embed) and request.num_tail_computed == 1:
+                scheduler.finish(request)
+        if len(last.tail) > 90:
+            return
+    pytest.fail("it was still set back")
+
+
+def test_memory_is_made_for_a_newcomer_by_who_holds_more_than_half_of_it() -> None:
+    scheduler = full(places=100, slots=220)  # two texts of 109 tokens each
+    assert running_by(scheduler) == {"many": [0, 1]}
+    scheduler.add(generate(100, "new", 60, "one"))
+    assert (100, 0, 3) in plan(scheduler.schedule())
+    assert running_by(scheduler) == {"many": [0], "one": [100]}
+
+
+def test_a_newcomer_that_wants_more_than_its_share_of_the_memory_waits() -> None:
+    scheduler = full(places=100, slots=220)
+    scheduler.add(generate(100, "new", 120, "one"))
+    run(scheduler, scheduler.schedule())
+    assert running_by(scheduler) == {"many": [0, 1]}
+
+
+def test_prefixes_that_are_pinned_and_prompts_that_are_read_do_not_step_back() -> None:
+    scheduler = make_scheduler(budget=4, running=2)
+    read = Generate(GenerationParameters(echo=True, logprobs=1), 0, TextState(lambda ids: "", ()))
+    scheduler.add(make(1, "a long prefix to keep", Warm(), "many"))
+    scheduler.add(make(2, "a long prompt to read", read, "many"))
+    for _ in range(2):
+        scheduler.schedule()
+    assert running_by(scheduler) == {"many": [1]}
+    scheduler.limits = replace(scheduler.limits, max_batched_tokens=100)
+    scheduler.schedule()
+    scheduler.add(generate(100, "new", 4, "one"))
+    scheduler.schedule()
+    assert running_by(scheduler) == {"many": [1, 2]}
+
+
+def test_prefill_of_several_callers_shares_a_step() -> None:
+    scheduler = make_scheduler(budget=20, slots=1000)
+    scheduler.add(generate(1, "x" * 200, 4, "many"))
+    run(scheduler, scheduler.schedule())
+    scheduler.add(generate(2, "y" * 30, 4, "one"))
+    assert plan(scheduler.schedule()) == [(1, 20, 10), (2, 0, 10)]
