@@ -30,10 +30,13 @@ class FairQueue:
     def __contains__(self, request: Request) -> bool:
         return request in self._waiting.get(request.owner, ())
 
-    @property
-    def owners(self) -> frozenset[str]:
-        """The callers that have requests here."""
-        return frozenset(self._waiting)
+    def callers(self) -> list[str]:
+        """The callers that have requests here, in the order in which they are next."""
+        return sorted(self._waiting, key=self._starts.__getitem__)
+
+    def first_of(self, owner: str) -> Request:
+        """The request of a caller that is next. KeyError when there is none."""
+        return next(iter(self._waiting[owner]))
 
     def num_of(self, owner: str) -> int:
         """How many requests of a caller wait."""
@@ -52,8 +55,7 @@ class FairQueue:
         """The request that is next. IndexError when there is none."""
         if not self._waiting:
             raise IndexError("the queue is empty")
-        owner = min(self._waiting, key=self._starts.__getitem__)
-        return next(iter(self._waiting[owner]))
+        return self.first_of(min(self._waiting, key=self._starts.__getitem__))
 
     def popleft(self) -> Request:
         """Take the request that is next. IndexError when there is none."""
@@ -62,8 +64,8 @@ class FairQueue:
         return request
 
     def take(self, request: Request) -> None:
-        """Take the request that is next, or was before others were put back. KeyError when it isn't there."""
-        self._now = max(self._now, self._starts[request.owner])
+        """Take its caller's first request; time stands where the earliest of all that wait would start."""
+        self._now = max(self._now, min(self._starts[owner] for owner in self._waiting))
         if not request.was_set_back:  # else it has been counted
             self._starts[request.owner] += request.num_slots
         self.remove(request)

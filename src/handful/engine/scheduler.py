@@ -17,7 +17,7 @@ from handful.engine.drafts import Drafter
 from handful.engine.fair_queue import FairQueue
 from handful.engine.request import Generate, Request, Work
 from handful.engine.segments import PUBLIC, Lease, Salt, Segment, SegmentCache
-from handful.engine.sharing import divide, one_to_set_back
+from handful.engine.sharing import Lack, divide, one_to_set_back, waits_for_itself
 from handful.errors import BusyError, PromptTooLongError
 
 
@@ -158,28 +158,29 @@ class Scheduler:
         return running + list(self.pinned.values())
 
     def _let_newcomers_in(self) -> None:
-        """Admit, in the queue's order, up to the last caller that has nothing running; others step back for these."""
-        owners = {request.owner for request in self.running}
-        while len(owners | self.waiting.owners) > 1 and not self.waiting.owners <= owners:
-            request = self.waiting.first
-            if not self._make_room(request, may_set_back=request.owner not in owners):
+        """Where a caller waits that has nothing running: admit of each caller the next request, as far as others step
+        back for newcomers. Who waits for nobody but itself is passed over, anybody else is not."""
+        running = {request.owner for request in self.running}
+        callers = self.waiting.callers()
+        if len(running.union(callers)) < 2 or running.issuperset(callers):
+            return
+        for caller in callers:
+            request = self.waiting.first_of(caller)
+            lack = self._try_to_admit(request)
+            while lack and caller not in running and (other := one_to_set_back(self.running, request, lack)):
+                self._set_back(other)
+                lack = self._try_to_admit(request)
+            if lack is None:
+                self.waiting.take(request)
+                self.running.append(request)
+            elif not waits_for_itself(self.running, request, lack):
                 break
-            self.waiting.take(request)
-            self.running.append(request)
-            owners.add(request.owner)
 
-    def _make_room(self, request: Request, *, may_set_back: bool) -> bool:
-        """Admit a request, at the cost of others' where it must be and may be."""
-        limits = self.limits
-        while True:
-            lacks_place = len(self.running) >= limits.max_running_requests
-            if not lacks_place and self._admit(request):
-                return True
-            whole = limits.max_running_requests if lacks_place else limits.num_slots
-            other = one_to_set_back(self.running, request, whole, by_places=lacks_place) if may_set_back else None
-            if other is None:
-                return False
-            self._set_back(other)
+    def _try_to_admit(self, request: Request) -> Lack | None:
+        """Admit a request, or say what it lacks."""
+        if len(self.running) >= self.limits.max_running_requests:
+            return Lack(self.limits.max_running_requests, is_places=True)
+        return None if self._admit(request) else Lack(self.limits.num_slots, is_places=False)
 
     def _set_back(self, request: Request) -> None:
         """Let a running request wait again, first of its caller's. What it computed of its prompt stays in the cache as

@@ -5,26 +5,47 @@ an equal part among the callers that run and the one that comes. Nothing here do
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from handful.engine.request import Request, Warm
 
 
-def one_to_set_back(running: Sequence[Request], newcomer: Request, whole: int, *, by_places: bool) -> Request | None:
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What a request can't be admitted for the lack of: `whole` places, or `whole` tokens of memory."""
+
+    whole: int
+    is_places: bool
+
+    def held_by(self, running: Iterable[Request]) -> Counter[str]:
+        """How much of it each caller holds. Tokens are counted as in the queue: what is shared, by each request."""
+        held = Counter[str]()
+        for request in running:
+            held[request.owner] += 1 if self.is_places else request.num_slots
+        return held
+
+    def share(self, held: Mapping[str, int]) -> int:
+        """An equal part among the callers that hold some of it and one more."""
+        return max(1, self.whole // (len(held) + 1))
+
+
+def waits_for_itself(running: Sequence[Request], request: Request, lack: Lack) -> bool:
+    """Whether a request isn't admitted because its own caller holds more than a share: others needn't wait for it."""
+    held = lack.held_by(running)
+    return held[request.owner] > lack.share(held)
+
+
+def one_to_set_back(running: Sequence[Request], newcomer: Request, lack: Lack) -> Request | None:
     """The running request that steps back for one of a caller that has none; None where none does.
 
-    `whole` is what there is of what the newcomer lacks: places, or memory, in tokens as the queue counts them. It is
-    the request that was admitted last, so the least is lost, of a caller that holds more than its share and keeps
+    It is the request that was admitted last, so the least is lost, of a caller that holds more than its share and keeps
     another. No request steps back twice, so each goes on in the end; nor does one whose computed prompt would be lost.
     Who asks for more than its share of the memory waits.
     """
-    places = Counter(request.owner for request in running)
-    held = places if by_places else Counter[str]()
-    if not by_places:
-        for request in running:
-            held[request.owner] += request.num_slots
-    share = max(1, whole // (len(places) + 1))
-    if not by_places and newcomer.num_slots > share:
+    held, places = lack.held_by(running), Counter(request.owner for request in running)
+    share = lack.share(held)
+    if not lack.is_places and newcomer.num_slots > share:
         return None
     for request in reversed(running):
         if held[request.owner] > share and places[request.owner] > 1 and _may_be_set_back(request):

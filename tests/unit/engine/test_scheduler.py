@@ -241,6 +241,27 @@ def test_nobody_steps_back_twice_so_a_stream_of_newcomers_stops_no_one() -> None
     pytest.fail("it was still set back")
 
 
+def test_a_newcomer_passes_over_who_waits_for_its_own_places_alone() -> None:
+    """However much it was given before."""
+    scheduler = full(places=4)
+    for number in range(100, 104):
+        scheduler.add(request := generate(number, "a prompt that counts " * 10, 4, "one"))
+        run(scheduler, scheduler.schedule())
+        assert "one" in running_by(scheduler)
+        scheduler.finish(request)
+
+
+def test_a_request_that_waits_for_others_memory_is_not_passed_over() -> None:
+    scheduler = make_scheduler(budget=100, slots=100, running=8)
+    scheduler.add(generate(1, "small", 40, "a"))
+    run(scheduler, scheduler.schedule())
+    scheduler.add(generate(2, "x" * 60, 20, "b"))
+    run(scheduler, scheduler.schedule())
+    scheduler.add(generate(3, "new", 4, "c"))
+    scheduler.schedule()
+    assert running_by(scheduler) == {"a": [1]}
+
+
 def test_memory_is_made_for_a_newcomer_by_who_holds_more_than_half_of_it() -> None:
     scheduler = full(places=100, slots=220)  # two texts of 109 tokens each
     assert running_by(scheduler) == {"many": [0, 1]}
