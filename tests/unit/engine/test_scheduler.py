@@ -249,6 +249,8 @@ def test_a_newcomer_passes_over_who_waits_for_its_own_places_alone() -> None:
         run(scheduler, scheduler.schedule())
         assert "one" in running_by(scheduler)
         scheduler.finish(request)
+        run(scheduler, scheduler.schedule())
+        assert len(running_by(scheduler)["many"]) == 4
 
 
 def test_a_request_that_waits_for_others_memory_is_not_passed_over() -> None:
