@@ -246,20 +246,22 @@ def test_a_slow_answer_is_not_a_silent_server(kind: type[DirectSender | HttpxSen
 def test_a_body_that_is_taken_slowly_is_not_a_silent_server() -> None:
     async def check() -> None:
         async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
-            taken = 0
-            while taken < len(body):
-                taken += len(await reader.read(2**20))
-                await asyncio.sleep(0.03)
-            writer.write(OK)
-            await writer.drain()
-            writer.transport.abort()
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+                for _ in range(num_parts):
+                    await reader.readexactly(len(body) // num_parts)
+                    await asyncio.sleep(0.05)
+                writer.write(OK)
+                await writer.drain()
+            finally:
+                writer.transport.abort()
 
-        body = b"a" * (24 * 2**20)
+        num_parts, body = 24, b"a" * (48 * 2**20)  # more than the system takes at once
         listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with listening, sender_of(DirectSender, url_of(listening), timeout_s=0.4) as sender:
+        async with listening, sender_of(DirectSender, url_of(listening), timeout_s=0.8) as sender:
             began = asyncio.get_running_loop().time()
             assert isinstance(await sender.send(Call("POST", "/", body)), Answer)
-            assert asyncio.get_running_loop().time() - began > 0.5
+            assert asyncio.get_running_loop().time() - began > 0.9
 
     asyncio.run(check())
 
