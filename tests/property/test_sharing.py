@@ -138,6 +138,15 @@ def test_a_newcomer_beside_one_caller_begins_in_the_step_it_comes(
     assert course.began[len(others)] == step
 
 
+def test_a_newcomer_begins_at_once_where_it_waited_for_the_wave_to_end() -> None:
+    many = [Asked("many", 0, (*range(50), 100 + number), 40) for number in range(70)]
+    one = Asked("one", 15, tuple(range(200, 250)), 4)
+    now, before = (play(make(kind, 128, 32, 10_000), [*many, one]) for kind in (Scheduler, InOrder))
+    waits = [each.began[len(many)] - one.step for each in (now, before)]
+    assert (waits[0], waits[1] > 20) == (0, True)
+    assert len(now.works) <= len(before.works) + 1
+
+
 WANTED = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), max_size=12)
 
 
