@@ -1,10 +1,14 @@
 """Frozen values that every layer shares: what is asked of a model and what comes back. No behaviour but validation."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from handful.checks import check_integer, check_number, check_switch
 from handful.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FinishReason = Literal["length", "eos_token", "stop_sequence", "max_time"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
@@ -234,6 +238,41 @@ class ModelInfo:
     revision: str = ""
     weight_bytes: int = 0
     details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TunedPrefix:
+    """The start of a prompt that no text has: what every layer keeps of it, `[layers, tokens, kv heads, head size]`.
+
+    Keys are turned by their positions, 0 to tokens - 1.
+    """
+
+    keys: "NDArray[np.float32]"
+    values: "NDArray[np.float32]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixTuning:
+    """How the start of a prompt is tuned with labelled examples.
+
+    num_epochs     how often each example is asked
+    batch_size     examples a step
+    learning_rate  of AdamW, at its highest
+    dropout        how much of the prefix an example doesn't see, drawn anew each time
+    """
+
+    num_epochs: int = 5
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    dropout: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("num_epochs", self.num_epochs, 1, 1_000)
+        check_integer("batch_size", self.batch_size, 1, 1_024)
+        check_number("learning_rate", self.learning_rate, 0.0, 1.0, above=True)
+        check_number("dropout", self.dropout, 0.0, 0.9)
+        check_integer("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

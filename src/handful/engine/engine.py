@@ -17,12 +17,13 @@ from typing import Protocol
 from torch import Tensor
 
 from handful.engine.events import Completed, End, Event, Failed, TokenDrawn, Warmed
+from handful.engine.memory import KVMemory
 from handful.engine.readout import Readout
 from handful.engine.request import Generate, Request, Work
 from handful.engine.sampler import Sampled, Sampler
 from handful.engine.scheduler import Scheduler
 from handful.engine.segments import PUBLIC, Salt
-from handful.errors import EngineError, HandfulError, RequestAbortedError, RequestTimeoutError
+from handful.errors import EngineError, HandfulError, InvalidInputError, RequestAbortedError, RequestTimeoutError
 from handful.types import FinishReason
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Engine:
         self.readout = Readout(runner.logits, self.sampler)
         self.stats = Stats()
         self._eos = eos_token_ids
+        self._next_given = -1
 
     @property
     def has_work(self) -> bool:
@@ -109,6 +111,26 @@ class Engine:
     def unpin(self, tokens: tuple[int, ...], salt: Salt = PUBLIC) -> None:
         """Let a prefix go that a `Warm` request computed."""
         self.scheduler.unpin(tokens, salt)
+
+    def hold(self, keys: Tensor, values: Tensor) -> tuple[int, ...]:
+        """Pin a prefix that no text has, until `unpin`: its keys and values `[layers, n, kv heads, head size]`.
+
+        Returns the tokens that stand for it at the start of a prompt. They are below 0 and never given twice, so no
+        caller's text or ids can name them. Raises InvalidInputError for a model that can't hold them or has other
+        shapes, BusyError where there is no room.
+        """
+        memory = getattr(self.runner, "memory", None)
+        if not isinstance(memory, KVMemory):
+            raise InvalidInputError("This model runs through Transformers, which is given no keys and values.")
+        layers, _, *sizes = memory.keys.shape
+        expected = (layers, len(keys[0]), *sizes)
+        if keys.shape != expected or values.shape != expected or not expected[1]:
+            given = f"{tuple(keys.shape)} and {tuple(values.shape)}"
+            raise InvalidInputError(f"The keys and values of a prefix are {given}; the model's are {expected}.")
+        first, self._next_given = self._next_given, self._next_given - expected[1]
+        tokens = tuple(range(first, self._next_given, -1))
+        memory.write(self.scheduler.hold(tokens), keys, values)
+        return tokens
 
     def check_integrity(self) -> None:
         """Recount who owns every token slot; RuntimeError when something is wrong."""

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from handful.model.spec import ModelSpec
@@ -20,3 +22,9 @@ class KVMemory:
         """Reserve (not touch) the memory."""
         shape = (spec.num_layers, num_slots, spec.num_kv_heads, spec.head_dim)
         return cls(torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device))
+
+    def write(self, slots: NDArray[np.int64], keys: Tensor, values: Tensor) -> None:
+        """Put keys and values `[layers, n, kv heads, head size]`, keys as their positions turned them, into `n` slots."""
+        there = torch.from_numpy(slots).to(self.keys.device)
+        self.keys[:, there] = keys.to(self.keys)
+        self.values[:, there] = values.to(self.values)

@@ -12,6 +12,7 @@ A segment is computed by one request at a time, its `writer`; the others on it w
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handful.engine.drafts import Drafter
 from handful.engine.fair_queue import FairQueue
@@ -151,6 +152,21 @@ class Scheduler:
         lease = self.pinned.pop((salt, tokens), None)
         if lease is not None:
             self.cache.release(lease, -1)
+
+    def hold(self, tokens: tuple[int, ...]) -> NDArray[np.int64]:
+        """Pin a prefix, for everybody, whose keys and values are given and not computed; the slots that they belong in.
+
+        BusyError when there is no room for it now.
+        """
+        lease = self.cache.acquire(tokens, 0, salt=PUBLIC)
+        if lease is None:
+            problem = f"There is no room for a prefix of {len(tokens)} tokens now."
+            raise BusyError(problem, fix="Try again in a moment, or raise HANDFUL_KV_MEMORY_MB.")
+        for segment in lease.path():
+            segment.num_computed = len(segment.tokens)
+        self.pinned[PUBLIC, tokens] = lease
+        runs = [np.arange(segment.start, segment.start + len(segment.tokens)) for segment in lease.path()]
+        return np.concatenate(runs)
 
     def leases(self) -> list[Lease]:
         """Every lease in force, for `check_integrity`."""

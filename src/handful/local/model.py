@@ -78,9 +78,11 @@ class LocalModel:
             raise InvalidParameterError("n", "must be 1 when a completion is streamed.")
         return self._stream(self.encode_prompts([prompt])[0], parameters)
 
-    def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
-        """See `Backend.score`."""
-        plans = [self.plan_score(prompt, continuations) for prompt in prompts]
+    def score(
+        self, prompts: Sequence[str], continuations: Sequence[str], *, behind: tuple[int, ...] = ()
+    ) -> list[Score]:
+        """See `Backend.score`; the prompts stand `behind` a prefix that the engine holds."""
+        plans = [self.plan_score(prompt, continuations, behind=behind) for prompt in prompts]
         answers = iter(self._run([make for plan in plans for make in plan.makers]))
         return [plan.read([next(answers) for _ in plan.makers]) for plan in plans]
 
@@ -172,10 +174,13 @@ class LocalModel:
         self._check_length(len(ids), 1, "new tokens")
         return WarmJob([make_request(ids, Warm(), self._settings.request_timeout_s)], done)
 
-    def plan_score(self, prompt: str, continuations: Sequence[str], owner: str = "") -> "ScorePlan":
+    def plan_score(
+        self, prompt: str, continuations: Sequence[str], owner: str = "", behind: tuple[int, ...] = ()
+    ) -> "ScorePlan":
         """The jobs that score continuations: one, or several where they change how the prompt's end is tokenised.
 
-        What is remembered of the tokenising is remembered for the caller `owner` alone.
+        What is remembered of the tokenising is remembered for the caller `owner` alone. The prompt stands `behind` a
+        prefix that the engine holds, in place of the tokens that the tokenizer adds at its start.
         """
         if not continuations:
             raise InvalidInputError("There is nothing to score.", fix="Give at least one continuation.")
@@ -183,7 +188,8 @@ class LocalModel:
         split = [self._split(owner, prompt, ids, continuation) for continuation in continuations]
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, (head, _) in enumerate(split):
-            groups.setdefault(head, []).append(i)
+            whole = behind + head[self.tokenizer.num_prefix_tokens :] if behind else head
+            groups.setdefault(whole, []).append(i)
         self._check_length(max(len(h) for h in groups), max(len(t) for _, t in split), "tokens of a continuation")
         return ScorePlan([([split[i][1] for i in members], head, members) for head, members in groups.items()], self)
 
