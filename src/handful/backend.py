@@ -5,21 +5,25 @@ Tasks, predictors and evaluations speak to a `Backend` and don't know whether th
 token ids to be kept in step, except where a caller of `AsyncBackend` has them already and wants them read as they are.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handful.errors import InvalidParameterError
 from handful.types import (
     ChatTemplate,
     Generation,
     GenerationParameters,
+    LabelledPrompt,
     ModelInfo,
+    PrefixTuning,
     Prompt,
     Score,
     StreamEvent,
     TextSpan,
+    TunedPrefix,
 )
 
 
@@ -134,6 +138,53 @@ class SharedBackend(Protocol):
         What is pinned on behalf of a caller is the caller's; what is pinned without one is read by all.
         """
         ...
+
+
+@runtime_checkable
+class PrefixBackend(Protocol):
+    """A `Backend` whose prompts may stand behind a learned prefix. Those that can't tune one lack `tuned_prefix`."""
+
+    def score_behind(self, prefix: TunedPrefix, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
+        """Like `Backend.score`, each prompt behind `prefix`, which is held while anybody refers to it.
+
+        Raises InvalidInputError for a prefix of another model, too, and InvalidParameterError where there can be none.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncPrefixBackend(Protocol):
+    """The same from an event loop, one prompt a call."""
+
+    async def score_behind(self, prefix: TunedPrefix, prompt: str, continuations: Sequence[str]) -> Score:
+        """See `PrefixBackend.score_behind`."""
+        ...
+
+
+@runtime_checkable
+class PrefixTuner(PrefixBackend, Protocol):
+    """A `Backend` that learns prefixes, too."""
+
+    def tuned_prefix(
+        self,
+        shown: Sequence[str],
+        asked: Sequence[LabelledPrompt],
+        continuations: Sequence[str],
+        settings: PrefixTuning,
+        advance: Callable[[int, int], None] | None = None,
+    ) -> TunedPrefix:
+        """A prefix that begins as the texts `shown`, tuned until the right continuations are likely behind it.
+
+        `advance` is told the steps done, and of how many. Raises InvalidParameterError for a model that can't be tuned,
+        InvalidInputError for continuations that begin with the same token.
+        """
+        ...
+
+
+def no_prefix(backend: object) -> InvalidParameterError:
+    """What is raised where a backend is asked for what stands behind a learned prefix and has none."""
+    problem = f"has no tuned prompts: it is a {type(backend).__name__}."
+    return InvalidParameterError("model", problem, fix="Load it in this process (`handful.load`), or don't tune.")
 
 
 def on_behalf_of(backend: AsyncBackend, owner: str | None) -> AsyncBackend:

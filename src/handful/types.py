@@ -240,7 +240,7 @@ class ModelInfo:
     details: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class TunedPrefix:
     """The start of a prompt that no text has: what every layer keeps of it, `[layers, tokens, kv heads, head size]`.
 
@@ -249,6 +249,16 @@ class TunedPrefix:
 
     keys: "NDArray[np.float32]"
     values: "NDArray[np.float32]"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPrompt:
+    """What is asked behind a prefix that is tuned, which of the continuations is right, and which of the prefix's
+    examples tells that, if any."""
+
+    text: str
+    label: int
+    shown_as: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

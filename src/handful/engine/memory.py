@@ -24,7 +24,7 @@ class KVMemory:
         return cls(torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device))
 
     def write(self, slots: NDArray[np.int64], keys: Tensor, values: Tensor) -> None:
-        """Put keys and values `[layers, n, kv heads, head size]`, keys as their positions turned them, into `n` slots."""
+        """Put keys (turned by their positions) and values `[layers, n, kv heads, head size]` into `n` slots."""
         there = torch.from_numpy(slots).to(self.keys.device)
         self.keys[:, there] = keys.to(self.keys)
         self.values[:, there] = values.to(self.values)

@@ -21,6 +21,7 @@ from handful.types import (
     Score,
     StreamEvent,
     TextSpan,
+    TunedPrefix,
 )
 
 Answer = TypeVar("Answer")
@@ -87,6 +88,17 @@ class AsyncModel:
         """See `AsyncBackend.score`."""
         num_characters = self._num_to_encode(prompt)
         plan = await self._off_loop(num_characters, lambda: self._model.plan_score(prompt, continuations, self._owner))
+        return plan.read([await self._run(make) for make in plan.makers])
+
+    async def score_behind(self, prefix: TunedPrefix, prompt: str, continuations: Sequence[str]) -> Score:
+        """See `AsyncPrefixBackend.score_behind`."""
+        if not self._model.held.knows(prefix):
+            await asyncio.to_thread(self._model.held.tokens_of, prefix)
+        tokens = self._model.held.tokens_of(prefix)
+        num_characters = self._num_to_encode(prompt)
+        plan = await self._off_loop(
+            num_characters, lambda: self._model.plan_score(prompt, continuations, self._owner, tokens)
+        )
         return plan.read([await self._run(make) for make in plan.makers])
 
     async def embed(self, text: Prompt, *, layer: int | None = None) -> NDArray[np.float32]:

@@ -39,7 +39,9 @@ def load(
         if not is_native(read_config(files.folder)):
             _check_writes(files)
             return transformers_model(files, *chosen, used)
-        return native_model(load_model(files, *chosen), used)
+        model = native_model(load_model(files, *chosen), used)
+        model.files = files
+        return model
     finally:
         release_workers()  # from now on the engine's thread computes
 

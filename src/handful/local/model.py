@@ -16,17 +16,22 @@ from handful.engine.loop import EngineLoop, LoopStats
 from handful.engine.request import Embed, ScoreLabels, Warm
 from handful.engine.segments import PUBLIC
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
+from handful.local.held import HeldPrefixes
 from handful.local.jobs import EmbedJob, GenerationJob, Job, ScoreJob, WarmJob, make_request
+from handful.model.source import ModelFiles
 from handful.model.tokenizer import Tokenizer
 from handful.types import (
     ChatTemplate,
     Generation,
     GenerationParameters,
+    LabelledPrompt,
     ModelInfo,
+    PrefixTuning,
     Prompt,
     Score,
     StreamEvent,
     TextSpan,
+    TunedPrefix,
 )
 
 if TYPE_CHECKING:
@@ -42,9 +47,11 @@ class LocalModel:
         self._info = info
         self._kv_bytes = kv_bytes
         self._settings = settings
+        self.files: ModelFiles | None = None  # what it was loaded from, where that can be tuned
         self.tokenizer = tokenizer
         self.context_length = info.context_length
         self.loop = EngineLoop(engine)
+        self.held = HeldPrefixes(self.loop)
         self._continuation_ids = lru_cache(maxsize=4096)(self._encode_continuation)
 
     @property
@@ -78,11 +85,16 @@ class LocalModel:
             raise InvalidParameterError("n", "must be 1 when a completion is streamed.")
         return self._stream(self.encode_prompts([prompt])[0], parameters)
 
-    def score(
-        self, prompts: Sequence[str], continuations: Sequence[str], *, behind: tuple[int, ...] = ()
-    ) -> list[Score]:
-        """See `Backend.score`; the prompts stand `behind` a prefix that the engine holds."""
-        plans = [self.plan_score(prompt, continuations, behind=behind) for prompt in prompts]
+    def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
+        """See `Backend.score`."""
+        return self._scores([self.plan_score(prompt, continuations) for prompt in prompts])
+
+    def score_behind(self, prefix: TunedPrefix, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
+        """See `PrefixBackend.score_behind`."""
+        tokens = self.held.tokens_of(prefix)
+        return self._scores([self.plan_score(prompt, continuations, behind=tokens) for prompt in prompts])
+
+    def _scores(self, plans: "Sequence[ScorePlan]") -> list[Score]:
         answers = iter(self._run([make for plan in plans for make in plan.makers]))
         return [plan.read([next(answers) for _ in plan.makers]) for plan in plans]
 
@@ -91,6 +103,19 @@ class LocalModel:
         encoded = self.encode_prompts(texts)
         vectors = self._run([partial(self.embed_job, ids, layer) for ids in encoded])
         return np.stack(vectors) if vectors else np.zeros((0, self._info.hidden_size), dtype=np.float32)
+
+    def tuned_prefix(
+        self,
+        shown: Sequence[str],
+        asked: Sequence[LabelledPrompt],
+        continuations: Sequence[str],
+        settings: PrefixTuning,
+        advance: Callable[[int, int], None] | None = None,
+    ) -> TunedPrefix:
+        """See `PrefixBackend.tuned_prefix`."""
+        from handful.local.tuning import tune
+
+        return tune(self, (shown, asked, continuations), settings, advance)
 
     def count_tokens(self, text: str, owner: str = "") -> int:
         """See `Backend.count_tokens`."""

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.backend import AsyncBackend
+from handful.backend import AsyncBackend, AsyncPrefixBackend, no_prefix
 from handful.errors import RequestAbortedError
 from handful.server.attend import side_by_side
-from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
+from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent, TunedPrefix
 
 Result = TypeVar("Result")
 
@@ -46,6 +46,13 @@ class BlockingBackend:
     def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
         """See `Backend.score`."""
         return self._run(side_by_side([self._backend.score(prompt, continuations) for prompt in prompts]))
+
+    def score_behind(self, prefix: TunedPrefix, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
+        """See `PrefixBackend.score_behind`."""
+        backend = self._backend
+        if not isinstance(backend, AsyncPrefixBackend):
+            raise no_prefix(backend)
+        return self._run(side_by_side([backend.score_behind(prefix, prompt, continuations) for prompt in prompts]))
 
     def embed(self, texts: Sequence[str], *, layer: int | None = None) -> NDArray[np.float32]:
         """See `Backend.embed`."""

@@ -9,17 +9,17 @@ that is given up counts with what was delivered: a stream its tokens, and its pr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handful.backend import AsyncBackend, on_behalf_of
+from handful.backend import AsyncBackend, AsyncPrefixBackend, no_prefix, on_behalf_of
 from handful.server.ownership import current_account
 from handful.server.usage_tally import Tally, current_tally
 from handful.store.usage import Usage
-from handful.types import Generation, GenerationParameters, Prompt, Score, StreamEvent
+from handful.types import Generation, GenerationParameters, Prompt, Score, StreamEvent, TunedPrefix
 
 _counting: set[asyncio.Task[None]] = set()
 
@@ -79,11 +79,21 @@ class _Metered:
 
     async def score(self, prompt: str, continuations: Sequence[str]) -> Score:
         """See `AsyncBackend.score`."""
+        return await self._scored(prompt, self._own.score(prompt, continuations))
+
+    async def score_behind(self, prefix: TunedPrefix, prompt: str, continuations: Sequence[str]) -> Score:
+        """See `AsyncPrefixBackend.score_behind`."""
+        own = self._own
+        if not isinstance(own, AsyncPrefixBackend):
+            raise no_prefix(own)
+        return await self._scored(prompt, own.score_behind(prefix, prompt, continuations))
+
+    async def _scored(self, prompt: str, scoring: Awaitable[Score]) -> Score:
         tally = current_tally.get()
         if tally is None:
-            return await self._own.score(prompt, continuations)
+            return await scoring
         with tally.working(self._model):
-            made = await self._own.score(prompt, continuations)
+            made = await scoring
             num_tokens = made.num_prompt_tokens + sum(made.num_tokens)
             tally.add(self._model, Usage(input_characters=len(prompt), prompt_tokens=num_tokens))
         return made
