@@ -284,6 +284,10 @@ class PrefixTuning:
         check_number("dropout", self.dropout, 0.0, 0.9)
         check_integer("seed", self.seed, 0, 2**63 - 1)
 
+    def num_steps(self, num_rows: int) -> int:
+        """Steps of the optimizer with so many examples."""
+        return -(-num_rows // self.batch_size) * self.num_epochs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderTuning:

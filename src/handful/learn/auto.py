@@ -7,6 +7,7 @@
 3. A recipe that is known to be good for so many labels is the default. Another replaces it only on clear evidence:
    a handful of labels can't tell six recipes apart.
 4. What is chosen is never worse than plain scoring on the evidence.
+5. Where tuned prompts are asked for, they are taken if their evidence is better still (`tuned_prompts`).
 """
 
 from collections.abc import Sequence
@@ -30,11 +31,12 @@ from handful.learn.crossfit import (
 from handful.learn.deals import Candidate, Kept, candidates, keep_best
 from handful.learn.encodings import Encodings
 from handful.learn.ensemble import EnsemblePredictor, Member
-from handful.learn.evidence import Judged, choose, judge
+from handful.learn.evidence import Judged, choose, judge, judge_answers
 from handful.learn.ordering import some_orders
 from handful.learn.probability import Classes
-from handful.learn.recipe import CALIBRATED, LOGISTIC_AND_SCORE, PLAIN, Recipe, fit_recipe
+from handful.learn.recipe import CALIBRATED, LOGISTIC_AND_SCORE, PLAIN, TUNED, Recipe, fit_recipe
 from handful.learn.representation import classes_of
+from handful.learn.tuned_prompts import tune_prompts
 from handful.task.inputs import Input
 from handful.task.task import Example, Task
 
@@ -85,6 +87,13 @@ class _Auto:
         readings = {index: self._with_states(scored[index][1]) for index in kept.used}
         folds = [Fold(held, tuple(readings[index] for index in chosen)) for held, chosen in kept.folds]
         best, reason = self._choose(judged := self._judge(folds))
+        if (tuning := self.settings.prompt_tuning) is not None:
+            tuned = tune_prompts(self.prompts, self.classes, plan.num_shown, tuning, self.settings.advance)
+            everything = np.ones(len(self.classes), dtype=np.bool_)
+            judged.append(of_tuned := judge_answers(TUNED, tuned.held_out, everything, self.classes))
+            if of_tuned.losses.mean() < best.losses.mean():
+                told = f"Lower log loss on held-out examples than {best.recipe.name!r}."
+                return self._finished(tuned.members, of_tuned, told, judged, (plan.num_shown, 0))
         num_compared = len(offered) if len(offered) > len(kept.final) else 0
         finished = self._encoded([readings[index] for index in kept.final])
         return self._finish(finished, best, reason, judged, (plan.num_shown, num_compared))
@@ -146,8 +155,18 @@ class _Auto:
         prompts: tuple[int, int],
     ) -> tuple[EnsemblePredictor, Choice]:
         """The predictor, and what is told of it; `prompts` is how many examples one shows, how many are compared."""
-        num_shown, num_compared = prompts
         members = [_member(reading, kept.recipe, self.classes) for reading in readings]
+        return self._finished(members, kept, reason, judged, prompts)
+
+    def _finished(
+        self,
+        members: Sequence[Member],
+        kept: Judged,
+        reason: str,
+        judged: Sequence[Judged],
+        prompts: tuple[int, int],
+    ) -> tuple[EnsemblePredictor, Choice]:
+        num_shown, num_compared = prompts
         predictor = EnsemblePredictor(tuple(members), kept.sharpness, self.encoder)
         return predictor, Choice(
             recipe=kept.recipe.name,

@@ -20,6 +20,8 @@ _PROMPTS = 2
 _PROMPTS_OF_MANY = 4
 _MORE_DEALS = 2
 _MANY = 16
+# From how many examples of each class tuning prompts is not learning by heart.
+_FEWEST_TUNED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,9 @@ def plan_for(classes: Classes, labels: tuple[str, ...], settings: AutoSettings) 
         raise _too_few("A head", num_shown_each, fewest)
     if settings.tuning is not None and not plan.needs_encoder:
         raise _too_few("Tuning an encoder", num_shown_each, fewest)
+    if settings.prompt_tuning is not None and (fewest < _FEWEST_TUNED or plan.shows_all):
+        problem = f"Tuning prompts needs {_FEWEST_TUNED} examples of every label; the rarest has {fewest}."
+        raise InvalidInputError(problem, fix="Give more examples, or leave `prompt_epochs` out.")
     return plan
 
 

@@ -7,7 +7,7 @@ from handful.errors import InvalidParameterError
 from handful.learn.ngrams import Encoder
 from handful.learn.recipe import RECIPES, Recipe
 from handful.learn.tuned import Progress
-from handful.types import EncoderTuning
+from handful.types import EncoderTuning, PrefixTuning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class AutoSettings:
     encoder      what the recipes with an encoder read; they are left out without one
     tuning       tune the encoder with the examples: once with all of them, and for the evidence without those that are
                  held out
+    prompt_tuning  tune prompts with the examples, and take them where they say more of held-out examples than what is
+                 chosen otherwise
     advance      is told the steps of tuning that are done, and of how many
     synonyms     label -> further words that mean it (see `Reader`)
     """
@@ -35,6 +37,7 @@ class AutoSettings:
     recipes: tuple[Recipe, ...] = RECIPES
     encoder: Encoder | None = None
     tuning: EncoderTuning | None = None
+    prompt_tuning: PrefixTuning | None = None
     advance: Progress | None = None
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seed: int = 0

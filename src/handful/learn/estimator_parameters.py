@@ -12,10 +12,11 @@ from handful.learn.ngrams import Encoder
 from handful.learn.recipe import ENCODER_RECIPES, RECIPES, Recipe
 from handful.task.problem import did_you_mean, join_words
 from handful.task.task import Task
-from handful.types import EncoderTuning
+from handful.types import EncoderTuning, PrefixTuning
 
 ALL_RECIPES = (*RECIPES, *ENCODER_RECIPES)
 _MOST_STEPS = 100_000
+_MOST_EPOCHS = 1_000
 
 
 class Parameters(Protocol):
@@ -29,6 +30,7 @@ class Parameters(Protocol):
     synonyms: Mapping[Any, Sequence[str]] | None
     encoder: Encoder | None
     encoder_steps: int
+    prompt_epochs: int
     recipe: str
     num_shown: int | None
     num_prompts: int | None
@@ -71,6 +73,7 @@ def settings_of(asked: Parameters, classes: NDArray[Any], labels: tuple[str, ...
         recipes=recipes,
         encoder=asked.encoder,
         tuning=_tuning(asked),
+        prompt_tuning=_prompt_tuning(asked),
         synonyms=synonyms,
         seed=asked.random_state,
     )
@@ -86,6 +89,19 @@ def _tuning(asked: Parameters) -> EncoderTuning | None:
         problem = f"tunes an encoder that the recipe {asked.recipe!r} doesn't read."
         raise InvalidParameterError("encoder_steps", problem, fix='Use "auto" or a recipe with an encoder.')
     return EncoderTuning(num_steps=asked.encoder_steps, seed=asked.random_state)
+
+
+def _prompt_tuning(asked: Parameters) -> PrefixTuning | None:
+    check_integer("prompt_epochs", asked.prompt_epochs, 0, _MOST_EPOCHS)
+    if not asked.prompt_epochs:
+        return None
+    if asked.recipe != "auto":
+        problem = f"tunes prompts that the recipe {asked.recipe!r} doesn't ask with."
+        raise InvalidParameterError("prompt_epochs", problem, fix='Use "auto".')
+    if asked.synonyms:
+        problem = "can't be read behind tuned prompts, which learn one word for each class."
+        raise InvalidParameterError("synonyms", problem, fix="Leave `synonyms` or `prompt_epochs` out.")
+    return PrefixTuning(num_epochs=asked.prompt_epochs, seed=asked.random_state)
 
 
 def _check_classes(name: str, given: Mapping[Any, Any], classes: NDArray[Any]) -> None:

@@ -68,10 +68,11 @@ class Judged:
 def judge(folds: Sequence[Fold], recipes: Sequence[Recipe], classes: Classes) -> list[Judged]:
     """Cross-validate recipes on the labelled examples; answers in the order of `recipes`."""
     found = held_out(folds, recipes, classes)
-    return [_judge(recipe, *answers, classes) for recipe, answers in zip(recipes, found, strict=True)]
+    return [judge_answers(recipe, *answers, classes) for recipe, answers in zip(recipes, found, strict=True)]
 
 
-def _judge(recipe: Recipe, answers: Matrix, reached: Mask, classes: Classes) -> Judged:
+def judge_answers(recipe: Recipe, answers: Matrix, reached: Mask, classes: Classes) -> Judged:
+    """What a recipe achieved that said `answers` `[n, labels]` of the rows `reached`, which were held out from it."""
     said, true = answers[reached], classes[reached]
     if not len(true):
         return Judged(recipe, np.zeros(0), np.zeros(0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from handful.backend import Backend
+from handful.backend import Backend, PrefixBackend, no_prefix
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError, TaskError
 from handful.learn.probability import Matrix, log_normalise, log_sum_exp
 from handful.task.fit import Fit, Fitter, warn_of_dropped
@@ -17,7 +17,7 @@ from handful.task.predict import count_now, plan
 from handful.task.problem import join_words
 from handful.task.render import continuations
 from handful.task.task import Task
-from handful.types import ModelInfo
+from handful.types import ModelInfo, Score, TunedPrefix
 
 # Prompts sent in one call: enough to fill the engine's steps, few enough for one request to a server.
 _NUM_PROMPTS_A_CALL = 128
@@ -35,12 +35,14 @@ class Reader:
     synonyms   label -> further words that mean it; their probabilities are added to the label's
                (as in arXiv 2102.09690, where Technology = {Technology, Science})
     layers     behind which layers hidden states are read, side by side; None: behind the last norm
+    prefix     a learned start that every prompt stands behind; what the task itself begins with comes after it
     """
 
     task: Task
     backend: Backend
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     layers: Layers = (None,)
+    prefix: TunedPrefix | None = None
     _fitter: Fitter = field(init=False, repr=False)
     _continuations: tuple[str, ...] = field(init=False, repr=False)
     _columns: list[list[int]] = field(init=False, repr=False)
@@ -55,7 +57,7 @@ class Reader:
 
     def on(self, backend: Backend) -> "Reader":
         """The same, asking another backend."""
-        return Reader(self.task, backend, self.synonyms, self.layers)
+        return Reader(self.task, backend, self.synonyms, self.layers, self.prefix)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -83,11 +85,18 @@ class Reader:
 
     def score(self, prompts: Sequence[str]) -> Matrix:
         """The same for prompts that are already made."""
-        scores = [score for part in _parts(prompts) for score in self.backend.score(part, self._continuations)]
+        scores = [score for part in _parts(prompts) for score in self._scores(part)]
         words = np.array([score.logprobs for score in scores], dtype=np.float64).reshape(-1, len(self._continuations))
         if not len(words):
             return np.zeros((0, len(self.labels)))
         return log_normalise(np.concatenate([log_sum_exp(words[:, columns]) for columns in self._columns], axis=1))
+
+    def _scores(self, prompts: Sequence[str]) -> list[Score]:
+        if self.prefix is None:
+            return self.backend.score(prompts, self._continuations)
+        if not isinstance(self.backend, PrefixBackend):
+            raise no_prefix(self.backend)
+        return self.backend.score_behind(self.prefix, prompts, self._continuations)
 
     def prompts(self, inputs: Sequence[Input]) -> list[str]:
         """The prompt of each input, as many examples dropped as don't fit (ExamplesDroppedWarning).

@@ -46,6 +46,7 @@ RECIPES = (PLAIN, CALIBRATED, CENTROID, LOGISTIC, CENTROID_AND_SCORE, LOGISTIC_A
 ENCODER = Recipe("encoder", encoder_kind=Logistic())
 ENCODER_AND_ALL = Recipe("logistic + calibrated + encoder", 1.0, True, Logistic(), Logistic())
 ENCODER_RECIPES = (ENCODER, ENCODER_AND_ALL)
+TUNED = Recipe("tuned", score_weight=1.0)  # of prompts whose start was tuned (tuned_prompts)
 
 
 @dataclass(frozen=True, slots=True)

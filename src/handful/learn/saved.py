@@ -24,7 +24,7 @@ from handful.learn.reading import Layers, Reader
 from handful.learn.recipe import Fitted
 from handful.learn.tuned import save_weights, with_saved_weights
 from handful.task.task import Task
-from handful.types import ModelInfo
+from handful.types import ModelInfo, TunedPrefix
 
 FORMAT = "handful-classifier-1"
 JSON_FILE, ARRAYS_FILE = "classifier.json", "arrays.safetensors"
@@ -52,6 +52,8 @@ def save(folder: Path, what: Saved) -> None:
     arrays: Arrays = {}
     for index, member in enumerate(members):
         arrays |= {f"{index}.{name}": np.ascontiguousarray(value) for name, value in _arrays_of(member.fitted).items()}
+        if (prefix := member.reader.prefix) is not None:
+            arrays |= {f"{index}.prefix_keys": prefix.keys, f"{index}.prefix_values": prefix.values}
     info = members[0].reader.backend.info
     classes = what.classes.tolist()
     if not all(isinstance(one, str | int | float | bool) for one in classes):
@@ -181,8 +183,18 @@ def _member(entry: dict[str, Any], index: int, arrays: Arrays, model: Backend) -
         for name in ("", "encoder_")
     ]
     fitted = Fitted(float(entry["score_weight"]), arrays[f"{index}.bias"], *heads)
-    reader = Reader(Task.from_dict(entry["task"]), model, entry.get("synonyms", {}), _layers(entry))
+    task, prefix = Task.from_dict(entry["task"]), _prefix(arrays, index)
+    reader = Reader(task, model, entry.get("synonyms", {}), _layers(entry), prefix)
     return Member(reader, fitted)
+
+
+def _prefix(arrays: Arrays, index: int) -> TunedPrefix | None:
+    if f"{index}.prefix_keys" not in arrays:
+        return None
+    prefix = TunedPrefix(arrays[f"{index}.prefix_keys"], arrays[f"{index}.prefix_values"])
+    if prefix.keys.ndim != 4 or prefix.keys.shape != prefix.values.shape:
+        raise ValueError("the keys and values of its tuned prompt don't fit each other")
+    return prefix
 
 
 def _layers(entry: dict[str, Any]) -> Layers:

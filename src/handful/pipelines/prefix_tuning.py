@@ -74,7 +74,9 @@ def _kept(model: Any, blocks: Sequence[Sequence[int]]) -> list[tuple[Tensor, Ten
     ids = torch.tensor([[token for block in blocks for token in block]])
     with torch.no_grad():
         cache = model(ids, use_cache=True, logits_to_keep=1).past_key_values
-    layers = [(getattr(one, "keys", None), getattr(one, "values", None)) for one in getattr(cache, "layers", ())]
+    layers: list[tuple[Any, Any]] = [
+        (getattr(one, "keys", None), getattr(one, "values", None)) for one in getattr(cache, "layers", ())
+    ]
     if not layers or any(keys is None or values is None or keys.shape[2] != ids.shape[1] for keys, values in layers):
         raise CheckpointError("This model's memory is not keys and values of every token, so it has no prefix to tune.")
     return [(keys.float().clone(), values.float().clone()) for keys, values in layers]

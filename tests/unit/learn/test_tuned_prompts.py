@@ -1,0 +1,114 @@
+"""Prompts whose start is tuned with the labelled examples: when `auto` takes them, and what they may know."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from handful.errors import InvalidInputError, InvalidParameterError
+from handful.learn.auto import fit_auto
+from handful.learn.auto_settings import AutoSettings
+from handful.learn.estimator import FewShotClassifier
+from handful.learn.tuned_prompts import NUM_TUNED_PROMPTS
+from handful.types import PrefixTuning
+from tests.unit.learn.structured import StructuredBackend, examples, inputs, task
+from tests.unit.learn.tunable_model import TunableModel
+
+QUERIES = inputs("bad", range(500, 540)) + inputs("good", range(500, 540))
+CLASSES = np.repeat([0, 1], 40)
+TUNING = AutoSettings(prompt_tuning=PrefixTuning(num_epochs=2))
+
+
+def classifier(model: StructuredBackend, **parameters: object) -> FewShotClassifier:
+    asked = {"input": "Text: {text}", "output": "Label: {output}", "prompt_epochs": 2} | parameters
+    return FewShotClassifier(model, **asked)
+
+
+def labelled(num_each: int) -> tuple[list[str], list[str]]:
+    given = examples(num_each)
+    return [str(one.inputs["text"]) for one in given], [one.output for one in given]  # type: ignore[index, call-overload]
+
+
+def test_tuned_prompts_are_taken_where_they_say_more_of_what_they_never_saw() -> None:
+    model = TunableModel(tuned_signal=3.0)
+    predictor, choice = fit_auto(task(), model, examples(32), TUNING)
+    assert choice.recipe == "tuned"
+    assert choice.num_passes == choice.num_prompts == NUM_TUNED_PROMPTS
+    assert (predictor.probabilities(QUERIES).argmax(axis=1) == CLASSES).mean() > 0.95
+
+
+def test_prompts_that_learn_by_rote_are_not_taken() -> None:
+    _, choice = fit_auto(task(), TunableModel(tuned_signal=0.0), examples(32), TUNING)
+    (tuned,) = (one for one in choice.verdicts if one.recipe == "tuned")
+    assert choice.recipe != "tuned"
+    assert tuned.num_tried == 64
+    assert tuned.accuracy == pytest.approx(0.5, abs=0.2)
+
+
+def test_each_prompt_is_tuned_without_a_third_and_no_example_sees_its_own_answer() -> None:
+    model = TunableModel(tuned_signal=1.0)
+    described = task().replace(description="Good or bad?")
+    fit_auto(described, model, examples(33), TUNING)
+    assert [len(asked) for _, asked, _, _ in model.tunings] == [44, 44, 44]
+    seen = [text for _, asked, _, _ in model.tunings for text in (one.text for one in asked)]
+    assert all(seen.count(text) == NUM_TUNED_PROMPTS - 1 for text in seen)
+    for shown, asked, continuations, _ in model.tunings:
+        assert shown[0] == "Good or bad?\n\n"
+        for one in asked:
+            own = [place for place, text in enumerate(shown) if text.startswith(one.text + continuations[one.label])]
+            assert own == ([] if one.shown_as is None else [one.shown_as])
+        assert sum(one.shown_as is not None for one in asked) == len(shown) - 1 == 8
+
+
+def test_the_steps_of_all_prompts_are_told() -> None:
+    told: list[tuple[int, int]] = []
+    settings = AutoSettings(prompt_tuning=PrefixTuning(num_epochs=2), advance=lambda *step: told.append(step))
+    fit_auto(task(), TunableModel(tuned_signal=1.0), examples(32), settings)
+    assert told[-1][0] == told[-1][1]
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert len({total for _, total in told}) == 1
+
+
+def test_few_labels_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="needs 32 examples of every label; the rarest has 31"):
+        fit_auto(task(), TunableModel(tuned_signal=1.0), examples(31), TUNING)
+
+
+def test_a_backend_that_can_not_be_tuned_is_refused_by_name() -> None:
+    with pytest.raises(InvalidParameterError, match="has no tuned prompts: it is a StructuredBackend"):
+        fit_auto(task(), StructuredBackend(), examples(32), TUNING)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        ({"recipe": "plain"}, "prompt_epochs"),
+        ({"synonyms": {"good": ["fine"]}}, "synonyms"),
+        ({"prompt_epochs": -1}, "prompt_epochs"),
+    ],
+)
+def test_parameters_that_tuned_prompts_can_not_honour_are_refused(parameters: dict[str, object], match: str) -> None:
+    with pytest.raises(InvalidParameterError, match=match):
+        classifier(TunableModel(tuned_signal=1.0), **parameters).fit(*labelled(32))
+
+
+def test_a_saved_classifier_answers_as_before(tmp_path: Path) -> None:
+    model = TunableModel(tuned_signal=3.0)
+    fitted = classifier(model).fit(*labelled(32))
+    fitted.save(tmp_path)
+    loaded = FewShotClassifier.load(tmp_path, model)
+    assert loaded.choice_.recipe == "tuned"
+    np.testing.assert_array_equal(loaded.predict_proba(QUERIES), fitted.predict_proba(QUERIES))
+    with pytest.raises(InvalidParameterError, match="has no tuned prompts"):
+        FewShotClassifier.load(tmp_path, StructuredBackend()).predict_proba(QUERIES)
+
+
+def test_a_folder_whose_tuned_prompt_is_damaged_is_refused(tmp_path: Path) -> None:
+    model = TunableModel(tuned_signal=3.0)
+    classifier(model).fit(*labelled(32)).save(tmp_path)
+    arrays = load_file(tmp_path / "arrays.safetensors")
+    arrays["0.prefix_keys"] = arrays["0.prefix_keys"][:, :-1].copy()
+    save_file(arrays, tmp_path / "arrays.safetensors")
+    with pytest.raises(InvalidInputError, match="tuned prompt don't fit"):
+        FewShotClassifier.load(tmp_path, model)
