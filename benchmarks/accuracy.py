@@ -1,4 +1,5 @@
-"""How right few-shot classification is: plain scoring and `auto`, over example sets drawn from the training part.
+"""How right few-shot classification is: plain scoring, `auto` and `auto` with tuned prompts, over example sets drawn
+from the training part.
 
     python benchmarks/accuracy.py --data FOLDER --records accuracy.jsonl --document docs/accuracy.md
 
@@ -56,12 +57,11 @@ def main() -> None:
     arguments = parse()
     records = read_records(arguments.records)
     data = {name: LOADERS[name](arguments.data) for name in arguments.tasks}
-    asked = list(cells(arguments))
+    asked = [cell for cell in cells(arguments) if cell.method in arguments.methods]
     num_asked = {name: len(data[name].test[: arguments.queries or None]) for name in data}
     missing = [cell for cell in asked if not any(is_of(record, cell, num_asked[cell.task]) for record in records)]
-    records += measured(
-        missing, lambda cell, model: measure(cell, data[cell.task], model, arguments.queries), arguments
-    )
+    limits = (arguments.queries, arguments.prompt_epochs)
+    records += measured(missing, lambda cell, model: measure(cell, data[cell.task], model, limits), arguments)
     rows = summaries(records)
     if arguments.document:
         arguments.document.write_text(document(rows), encoding="utf-8")
@@ -80,6 +80,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--queries", type=int, default=0, help="queries of the test part; 0 takes all")
     parser.add_argument("--model", default="default")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["plain", "auto"],
+        choices=["plain", "auto", "tuned"],
+        help=f"tuned: auto that tunes prompts, minutes an example set; only from {FEWEST_TUNED} labels a class",
+    )
+    parser.add_argument("--prompt-epochs", type=int, default=5, help="of tuning prompts")
     parser.add_argument("--precision", default="bfloat16", choices=["auto", "float32", "bfloat16"])
     return parser.parse_args()
 
@@ -92,6 +100,8 @@ def cells(arguments: argparse.Namespace) -> Iterator[Cell]:
             yield Cell(task, four_shots, "plain", seed)
             for labels_each in (four_shots, *arguments.labels):
                 yield Cell(task, labels_each, "auto", seed)
+                if labels_each >= FEWEST_TUNED:
+                    yield Cell(task, labels_each, "tuned", seed)
 
 
 def is_of(record: dict[str, Any], cell: Cell, num_queries: int) -> bool:
@@ -99,8 +109,10 @@ def is_of(record: dict[str, Any], cell: Cell, num_queries: int) -> bool:
     return same and bool(record["num_queries"] == num_queries)
 
 
-def measure(cell: Cell, data: Data, model: Backend, num_queries: int) -> dict[str, Any]:
-    """Accuracy, log loss and times of one cell."""
+def measure(cell: Cell, data: Data, model: Backend, limits: tuple[int, int]) -> dict[str, Any]:
+    """Accuracy, log loss and times of one cell; `limits` are queries (0 for all) and epochs of tuning prompts."""
+    num_queries, prompt_epochs = limits
+    is_tuned = cell.method == "tuned"
     shown = draw(data.train, len(data.words), cell.labels_each, cell.seed)
     tested = data.test[: num_queries or None]
     classifier = FewShotClassifier(
@@ -108,7 +120,8 @@ def measure(cell: Cell, data: Data, model: Backend, num_queries: int) -> dict[st
         input=data.input,
         output=data.output,
         label_words=dict(enumerate(data.words)),
-        recipe=cell.method,
+        recipe="auto" if is_tuned else cell.method,
+        prompt_epochs=prompt_epochs if is_tuned else 0,
         random_state=cell.seed,
     )
     start = time.perf_counter()
@@ -164,6 +177,7 @@ def news(folder: Path) -> Data:
 WORDS = {"sst2": ("negative", "positive"), "agnews": ("world", "sports", "business", "technology")}
 LOADERS: dict[str, Callable[[Path], Data]] = {"sst2": reviews, "agnews": news}
 GOALS = {("sst2", 2): 80, ("sst2", 8): 84, ("sst2", 64): 88, ("agnews", 8): 83, ("agnews", 64): 87}
+FEWEST_TUNED = 32
 TITLES = {"sst2": "SST-2", "agnews": "AG News"}
 
 
@@ -206,7 +220,8 @@ def document(rows: Sequence[dict[str, Any]]) -> str:
         "Examples are drawn from the training part, balanced, a new draw for each set. Queries are those of the test",
         "part (SST-2 dev; for AG News a part set aside with a fixed seed). `plain` is the probability of the label",
         "words behind one prompt of all examples; `auto` is `FewShotClassifier` with its defaults, which sees only the",
-        "labelled examples. Passes are runs through the model for one query, each behind a prefix that is computed",
+        "labelled examples; `tuned` is the same with `prompt_epochs`, which takes minutes to fit. Passes are runs",
+        "through the model for one query, each behind a prefix that is computed",
         "once. Queries a second are those of two cores.",
         "",
         "The defaults of `auto` (how many prompts, how many examples in each, the weight of the scores) were chosen on",
@@ -229,8 +244,10 @@ def goals(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Each goal beside what was measured; goals of which nothing was measured are left out."""
     found = {(row["task"], row["labels_each"], row["method"]): row for row in rows}
     for (task, labels_each), goal in GOALS.items():
-        if row := found.get((task, labels_each, "auto")):
-            what = f"{TITLES[task]}, {labels_each} a class, accuracy"
+        for method, how in (("auto", ""), ("tuned", ", prompts tuned")):
+            if (row := found.get((task, labels_each, method))) is None:
+                continue
+            what = f"{TITLES[task]}, {labels_each} a class, accuracy{how}"
             yield f"| {what} | at least {goal} | {row['accuracy']:.1f} | {verdict(row['accuracy'] >= goal)} |"
     plain, auto = (found.get(("sst2", 2, method)) for method in ("plain", "auto"))
     if plain and auto and plain["deviation"] and auto["deviation"] is not None:

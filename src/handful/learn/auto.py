@@ -39,6 +39,7 @@ from handful.learn.representation import classes_of
 from handful.learn.tuned_prompts import tune_prompts
 from handful.task.inputs import Input
 from handful.task.task import Example, Task
+from handful.types import PrefixTuning
 
 
 def fit_auto(
@@ -87,13 +88,12 @@ class _Auto:
         readings = {index: self._with_states(scored[index][1]) for index in kept.used}
         folds = [Fold(held, tuple(readings[index] for index in chosen)) for held, chosen in kept.folds]
         best, reason = self._choose(judged := self._judge(folds))
-        if (tuning := self.settings.prompt_tuning) is not None:
-            tuned = tune_prompts(self.prompts, self.classes, plan.num_shown, tuning, self.settings.advance)
-            everything = np.ones(len(self.classes), dtype=np.bool_)
-            judged.append(of_tuned := judge_answers(TUNED, tuned.held_out, everything, self.classes))
-            if of_tuned.losses.mean() < best.losses.mean():
+        if self.settings.prompt_tuning is not None:
+            members, tuned = self._tuned(self.settings.prompt_tuning)
+            judged.append(tuned)
+            if tuned.losses.mean() < best.losses.mean():
                 told = f"Lower log loss on held-out examples than {best.recipe.name!r}."
-                return self._finished(tuned.members, of_tuned, told, judged, (plan.num_shown, 0))
+                return self._finished(members, tuned, told, judged, (plan.num_shown, 0))
         num_compared = len(offered) if len(offered) > len(kept.final) else 0
         finished = self._encoded([readings[index] for index in kept.final])
         return self._finish(finished, best, reason, judged, (plan.num_shown, num_compared))
@@ -108,6 +108,12 @@ class _Auto:
         orders = some_orders(num_examples, self.plan.compared.num_prompts, self.settings.seed)
         final = [self.prompts.of_all(order) for order in orders]
         return self._finish(final, kept, reason, judged, (num_examples, 0))
+
+    def _tuned(self, tuning: PrefixTuning) -> tuple[Sequence[Member], Judged]:
+        """Tuned prompts, and what they said of the examples that each of them never saw."""
+        tuned = tune_prompts(self.prompts, self.classes, self.plan.num_shown, tuning, self.settings.advance)
+        everything = np.ones(len(self.classes), dtype=np.bool_)
+        return tuned.members, judge_answers(TUNED, tuned.held_out, everything, self.classes)
 
     def _kept(self, scored: Sequence[tuple[Candidate, Reading]]) -> Kept:
         """Which candidates are kept, and which are read for each fold."""

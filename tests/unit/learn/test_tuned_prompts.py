@@ -1,6 +1,7 @@
 """Prompts whose start is tuned with the labelled examples: when `auto` takes them, and what they may know."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from handful.learn.auto_settings import AutoSettings
 from handful.learn.estimator import FewShotClassifier
 from handful.learn.tuned_prompts import NUM_TUNED_PROMPTS
 from handful.types import PrefixTuning
-from tests.unit.learn.structured import StructuredBackend, examples, inputs, task
+from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
 from tests.unit.learn.tunable_model import TunableModel
 
 QUERIES = inputs("bad", range(500, 540)) + inputs("good", range(500, 540))
@@ -20,14 +21,13 @@ CLASSES = np.repeat([0, 1], 40)
 TUNING = AutoSettings(prompt_tuning=PrefixTuning(num_epochs=2))
 
 
-def classifier(model: StructuredBackend, **parameters: object) -> FewShotClassifier:
-    asked = {"input": "Text: {text}", "output": "Label: {output}", "prompt_epochs": 2} | parameters
-    return FewShotClassifier(model, **asked)
+def classifier(model: StructuredBackend, **parameters: Any) -> FewShotClassifier:
+    asked: dict[str, Any] = {"input": "Text: {text}", "output": "Label: {output}", "prompt_epochs": 2}
+    return FewShotClassifier(model, **(asked | parameters))
 
 
 def labelled(num_each: int) -> tuple[list[str], list[str]]:
-    given = examples(num_each)
-    return [str(one.inputs["text"]) for one in given], [one.output for one in given]  # type: ignore[index, call-overload]
+    return [text for label in LABELS for text in inputs(label, range(num_each))], np.repeat(LABELS, num_each).tolist()
 
 
 def test_tuned_prompts_are_taken_where_they_say_more_of_what_they_never_saw() -> None:
@@ -88,7 +88,7 @@ def test_a_backend_that_can_not_be_tuned_is_refused_by_name() -> None:
         ({"prompt_epochs": -1}, "prompt_epochs"),
     ],
 )
-def test_parameters_that_tuned_prompts_can_not_honour_are_refused(parameters: dict[str, object], match: str) -> None:
+def test_parameters_that_tuned_prompts_can_not_honour_are_refused(parameters: dict[str, Any], match: str) -> None:
     with pytest.raises(InvalidParameterError, match=match):
         classifier(TunableModel(tuned_signal=1.0), **parameters).fit(*labelled(32))
 
