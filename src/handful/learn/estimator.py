@@ -116,8 +116,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         task = task_of(self, classes)
         examples = [Example({"text": text}, task.labels[code]) for text, code in zip(texts, codes, strict=True)]
         unknown = [] if unlabelled is None else texts_of(unlabelled)
-        is_tuning = bool(self.encoder_steps or self.prompt_epochs)
-        with show_steps("tuning", is_wanted=self.verbose and is_tuning) as advance:
+        tuned = [
+            name for name, count in (("the encoder", self.encoder_steps), ("prompts", self.prompt_epochs)) if count
+        ]
+        with show_steps(f"tuning {' and '.join(tuned)}", is_wanted=bool(self.verbose and tuned)) as advance:
             settings = replace(settings_of(self, classes, task.labels), advance=advance)
             predictor, choice = fit_auto(task, backend, examples, settings, unlabelled=unknown)
         self.classes_ = classes

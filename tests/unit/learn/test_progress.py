@@ -9,6 +9,7 @@ from handful.learn.estimator import FewShotClassifier
 from handful.learn.progress import show_steps
 from tests.unit.learn.structured import StructuredBackend, inputs
 from tests.unit.learn.tunable import Rote
+from tests.unit.learn.tunable_model import TunableModel
 
 TEXTS = inputs("bad", range(9)) + inputs("good", range(9))
 CLASSES = ["bad"] * 9 + ["good"] * 9
@@ -38,6 +39,15 @@ def shown_by_a_fit(monkeypatch: pytest.MonkeyPatch, *, verbose: bool, is_termina
 
 def test_a_verbose_fit_shows_a_bar_on_the_terminals_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tuning the encoder" in shown_by_a_fit(monkeypatch, verbose=True, is_terminal=True)
+
+
+def test_the_bar_of_a_verbose_fit_says_that_prompts_are_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    err = Stream(is_terminal=True)
+    monkeypatch.setattr(sys, "stderr", err)
+    made = FewShotClassifier(TunableModel(tuned_signal=1.0), input="Text: {text}", prompt_epochs=1, verbose=True)
+    made.fit(inputs("bad", range(32)) + inputs("good", range(32)), ["bad"] * 32 + ["good"] * 32)
+    assert "tuning prompts" in err.getvalue()
 
 
 def test_a_fit_that_is_not_verbose_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
