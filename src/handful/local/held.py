@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections import deque
 from typing import Any
 
 import torch
@@ -14,11 +15,16 @@ from handful.types import TunedPrefix
 
 
 class HeldPrefixes:
-    """Which tokens stand for which prefix. Thread-safe. A prefix is let go when nobody refers to it any more."""
+    """Which tokens stand for which prefix. Thread-safe.
+
+    A prefix to which nobody refers any more is let go at the next call. Not at once: Python may notice it anywhere,
+    also in a thread that holds the loop's lock.
+    """
 
     def __init__(self, loop: EngineLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
+        self._gone: deque[tuple[int, ...]] = deque()
         self._tokens: weakref.WeakKeyDictionary[TunedPrefix, tuple[int, ...]] = weakref.WeakKeyDictionary()
 
     def knows(self, prefix: TunedPrefix) -> bool:
@@ -28,11 +34,21 @@ class HeldPrefixes:
     def tokens_of(self, prefix: TunedPrefix) -> tuple[int, ...]:
         """What stands for it at the start of a prompt. Raises what `Engine.hold` does."""
         with self._lock:
+            self._let_go()
             found = self._tokens.get(prefix)
             if found is None:
                 found = self._tokens[prefix] = self._hold(_tensor(prefix.keys), _tensor(prefix.values))
-                weakref.finalize(prefix, _let_go, weakref.ref(self._loop), found).atexit = False
+                weakref.finalize(prefix, self._gone.append, found).atexit = False
             return found
+
+    def sweep(self) -> None:
+        """Let go of what nobody refers to."""
+        with self._lock:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        while self._gone:
+            self._loop.unpin(self._gone.popleft())
 
     def _hold(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[int, ...]:
         found: list[tuple[int, ...]] = []
@@ -42,12 +58,6 @@ class HeldPrefixes:
 
         self._loop.call(hold)
         return found[0]
-
-
-def _let_go(loop: "weakref.ref[EngineLoop]", tokens: tuple[int, ...]) -> None:
-    alive = loop()
-    if alive is not None:
-        alive.unpin(tokens)
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

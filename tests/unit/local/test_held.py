@@ -61,6 +61,7 @@ def test_a_held_prefix_outlives_an_emptied_cache_and_goes_with_its_user(model: L
     model.loop.call(lambda engine: engine.scheduler.cache.clear())
     assert model.score_behind(prefix, ASKED, LABELS)[0].logprobs == pytest.approx(before, abs=1e-5)
     del prefix
+    model.held.sweep()
     check_nothing_is_held(model)
 
 
