@@ -136,6 +136,7 @@ def measure(cell: Cell, data: Data, model: Backend, limits: tuple[int, int]) -> 
         "log_loss": float(-np.log(probabilities[np.arange(len(true)), true] + 1e-12).mean()),
         "num_queries": len(tested),
         "recipe": choice.recipe,
+        "prompt_epochs": prompt_epochs if is_tuned else 0,
         "num_passes": choice.num_passes,
         "expected_accuracy": choice.expected.accuracy if choice.expected.num_tried else None,
         "fit_s": round(fitted - start, 2),

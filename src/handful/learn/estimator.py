@@ -133,7 +133,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def add(self, X: Any, y: Any, unlabelled: Any = None) -> Self:
         """Learn from further texts, whose classes may be new, beside those that it knows (`examples_`).
 
-        No weights are trained, and prompts that stay as they were are in the model's cache: it takes seconds. Answers
+        Prompts that stay as they were are in the model's cache: it takes seconds, but for what is tuned. Answers
         may change. Raises what `fit` does, and leaves the classifier as it was.
         """
         check_is_fitted(self)
