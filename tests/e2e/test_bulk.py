@@ -41,8 +41,8 @@ def test_messages_are_answered_as_posts_are(bulk_server: Server) -> None:
 
 def test_a_message_that_is_too_large_ends_its_connection_alone(bulk_server: Server) -> None:
     with connect(address(bulk_server), open_timeout=60) as socket, connect(address(bulk_server)) as other:
-        socket.send("x" * (2**20 + 1))
-        with pytest.raises(ConnectionClosed) as closed:
+        with pytest.raises(ConnectionClosed) as closed:  # while it is sent, where the server is quick
+            socket.send("x" * (2**20 + 1))
             socket.recv(60)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
