@@ -263,7 +263,7 @@ HANDFUL_TARGET __attribute__((noipa)) void multiply_bytes(const ByteProduct& p, 
 }
 
 // The largest lane of each of 8 vectors, in the first 8 lanes: halves are folded together until a lane is left of each.
-HANDFUL_TARGET inline Floats largest_of_each(const Floats* x) {
+HANDFUL_TARGET inline __attribute__((always_inline)) Floats largest_of_each(const Floats* x) {
   Floats y[4], z[2];
   for (int i = 0; i < 4; ++i)  // within 128 bits: rows 2i and 2i + 1 by turns
     y[i] = most(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
