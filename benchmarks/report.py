@@ -31,8 +31,10 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * W3 is warm: the prefix has been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
-  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-28, from a machine
-  without AMX; GPT-Neo's shapes, W7 and the roofline of a tree of that morning, whose head was not in int8 yet.
+  there, without drafts, and `handful-int8` had not passed its guard. The others are from a machine without AMX: the
+  default model against other engines, W4, W7, W8, the guard and the roofline of 2026-11-29; W3 alone, the load test
+  and processors without AVX-512 of 2026-11-28; GPT-Neo's shapes of a tree of that morning, whose head was not in
+  int8 yet, nor its attention.
 """
 
 PEERS = """\
@@ -47,8 +49,8 @@ TAIL = """
 ## Where handful loses, and what is not here
 
 * With nothing shared (W6) there is no prefix to save: it is then an ordinary engine.
-* Long prefixes (W7): 64 shots run at half the rate of 4. Attention multiplies in bfloat16, near the processor's limit,
-  where int8 has halved the time of everything else.
+* Long prefixes (W7): 64 shots run at 56 to 59% of the rate of 4, and 60% was the goal. A seventh of the time goes into
+  computing the prefix itself, 1,850 tokens for 256 requests, and a quarter into reading it.
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
 """
 
