@@ -49,7 +49,7 @@ TAIL = """
 ## Where handful loses, and what is not here
 
 * With nothing shared (W6) there is no prefix to save: it is then an ordinary engine.
-* Long prefixes (W7): 64 shots run at 53 to 59% of the rate of 4, and 60% was the goal. A seventh of the time goes into
+* Long prefixes (W7): 64 shots run at 49 to 59% of the rate of 4, and 60% was the goal. A seventh of the time goes into
   computing the prefix itself, 1,850 tokens for 256 requests, and a quarter into reading it.
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
 """
