@@ -1,9 +1,10 @@
 """W7: how throughput changes with shots, with requests side by side, and with pinned tasks that take turns.
 
-    python benchmarks/growth.py --tasks 1 10 100 1000
+    HANDFUL_KV_MEMORY_MB=11000 python benchmarks/growth.py --tasks 1 10 100 1000
     python benchmarks/growth.py --model gpt-neo-2.7b-shape --requests 16 --rounds 1 --concurrency 1 16 --tasks 1 4
 
-The last line printed is one JSON document.
+A pinned task of 16 shots holds 464 tokens, 10.7 MB with the default model, so a thousand need more than the memory that a
+model has by default. The last line printed is one JSON document.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="default")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
-    parser.add_argument("--requests", type=int, default=128)
+    parser.add_argument("--requests", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shots", type=int, nargs="*", default=[0, 4, 16, 32, 64])
     parser.add_argument("--concurrency", type=int, nargs="*", default=[1, 4, 16, 64, 256])

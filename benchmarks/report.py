@@ -32,9 +32,9 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
   there, without drafts, and `handful-int8` had not passed its guard. The others are from a machine without AMX: the
-  default model against other engines, W4, W7, W8, the guard and the roofline of 2026-11-29; W3 alone, the load test
-  and processors without AVX-512 of 2026-11-28; GPT-Neo's shapes of a tree of that morning, whose head was not in
-  int8 yet, nor its attention.
+  default model against other engines, W4, W7, W8 and the guard of 2026-11-29; W3 alone, the load test and processors
+  without AVX-512 of 2026-11-28; GPT-Neo's shapes and the roofline of a tree of that morning, whose head and
+  attention were not in int8 yet.
 """
 
 PEERS = """\
