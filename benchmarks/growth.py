@@ -3,8 +3,8 @@
     HANDFUL_KV_MEMORY_MB=11000 python benchmarks/growth.py --tasks 1 10 100 1000
     python benchmarks/growth.py --model gpt-neo-2.7b-shape --requests 16 --rounds 1 --concurrency 1 16 --tasks 1 4
 
-A pinned task of 16 shots holds 464 tokens, 10.7 MB with the default model, so a thousand need more than the memory that a
-model has by default. The last line printed is one JSON document.
+A pinned task of 16 shots holds 464 tokens, 10.7 MB with the default model, so a thousand need more memory than a model
+has by default. The last line printed is one JSON document.
 """
 
 import argparse
