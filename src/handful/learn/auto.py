@@ -36,7 +36,7 @@ from handful.learn.ordering import some_orders
 from handful.learn.probability import Classes
 from handful.learn.recipe import CALIBRATED, LOGISTIC_AND_SCORE, PLAIN, TUNED, Recipe, fit_recipe
 from handful.learn.representation import classes_of
-from handful.learn.tuned_prompts import tune_prompts
+from handful.learn.tuned_prompts import tune_prompts, tuner_of
 from handful.task.inputs import Input
 from handful.task.task import Example, Task
 from handful.types import PrefixTuning
@@ -70,6 +70,8 @@ class _Auto:
         task = prompts.task
         self.classes: Classes = classes_of([example.output for example in task.examples], task.labels)
         self.plan = plan_for(self.classes, task.labels, settings)
+        if settings.prompt_tuning is not None:
+            tuner_of(prompts.backend)  # before anything is computed
         self.encoder = settings.encoder
         self.encodings: Encodings | None = None
         if self.encoder is not None and self.plan.needs_encoder:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handful.backend import PrefixTuner, no_prefix
+from handful.backend import Backend, PrefixTuner, no_prefix
 from handful.learn.auto_prompts import Prompts
 from handful.learn.crossfit import balanced_prompts
 from handful.learn.ensemble import Member
@@ -40,9 +40,7 @@ def tune_prompts(
     `advance` is told the steps of all of them. Raises InvalidParameterError for a backend that can't, and what its
     `tuned_prefix` raises.
     """
-    backend = prompts.backend
-    if not isinstance(backend, PrefixTuner):
-        raise no_prefix(backend)
+    tuner = tuner_of(prompts.backend)
     labels = prompts.task.labels
     folds = list(stratified_folds(classes, NUM_TUNED_PROMPTS, settings.seed))
     steps = [settings.num_steps(int((~held).sum())) for held in folds]
@@ -52,10 +50,17 @@ def tune_prompts(
         told = None if advance is None else _part_of(advance, sum(steps[:index]), sum(steps))
         own = replace(settings, seed=settings.seed + index)
         learned = _learned(prompts, classes, np.flatnonzero(~held), num_shown, own.seed)
-        reader = Reader(_asking(prompts.task), backend, prefix=backend.tuned_prefix(*learned, own, told))
+        reader = Reader(_asking(prompts.task), prompts.backend, prefix=tuner.tuned_prefix(*learned, own, told))
         said[held] = reader.log_probabilities([prompts.inputs[row] for row in np.flatnonzero(held).tolist()])
         members.append(Member(reader, Fitted(1.0, np.full(len(labels), 1.0 / len(labels)))))
     return TunedPrompts(tuple(members), said)
+
+
+def tuner_of(backend: Backend) -> PrefixTuner:
+    """The backend, if it can tune prompts; else InvalidParameterError."""
+    if not isinstance(backend, PrefixTuner):
+        raise no_prefix(backend)
+    return backend
 
 
 def _learned(

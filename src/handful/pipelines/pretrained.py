@@ -55,7 +55,7 @@ def _transformers_class(name: str, files: ModelFiles) -> Any:
         from transformers.utils import logging as notices
     except ImportError:
         raise CheckpointError(
-            f"{files.name} is of a kind that handful runs through Transformers, which isn't installed.",
+            f"What was asked of {files.name} runs through Transformers, which isn't installed.",
             fix="Install it: pip install 'handful[transformers]'",
         ) from None
     notices.disable_progress_bar()  # of mapping weights, which takes milliseconds
