@@ -75,7 +75,10 @@ def test_few_labels_are_refused() -> None:
         fit_auto(task(), TunableModel(tuned_signal=1.0), examples(31), TUNING)
 
 
-def test_a_backend_that_can_not_be_tuned_is_refused_by_name() -> None:
+def test_a_backend_that_can_not_be_tuned_is_refused_by_name_before_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(StructuredBackend, "score", lambda *_: pytest.fail("asked in vain"))
     with pytest.raises(InvalidParameterError, match="has no tuned prompts: it is a StructuredBackend"):
         fit_auto(task(), StructuredBackend(), examples(32), TUNING)
 
