@@ -21,15 +21,14 @@ setup(
     cmdclass={"bdist_wheel": Wheel},
     ext_modules=[
         # A plain shared library with a C interface, loaded with ctypes: it links neither Python nor torch, so it
-        # survives upgrades of both. Instruction sets are chosen at run time, function by function. OpenMP's symbols
-        # stay open on purpose: they are resolved to the runtime that torch has brought, so both share one thread pool.
+        # survives upgrades of both. Instruction sets are chosen at run time, function by function.
         Extension(
             "handful.model.ops.native._kernels",
             sources=SOURCES,
             depends=[str(path) for path in Path("src/handful/model/ops/native").glob("*.h")],
             language="c++",
             extra_compile_args=[
-                *("-O3", "-g0", "-std=c++17", "-fopenmp", "-fno-math-errno", "-fvisibility=hidden", "-Wall"),
+                *("-O3", "-g0", "-std=c++20", "-pthread", "-fno-math-errno", "-fvisibility=hidden", "-Wall"),
                 *("-Wno-uninitialized", "-Wno-maybe-uninitialized"),  # GCC 12 warns of its own <immintrin.h>
             ],
             optional=True,

@@ -10,6 +10,7 @@ from handful.engine.scheduler import Limits, Scheduler
 from handful.engine.segment_tree import SegmentTree
 from handful.local.model import LocalModel
 from handful.model.load import LoadedModel
+from handful.model.ops.native.threads import use_helpers
 
 MEBIBYTE = 2**20
 MIN_SLOTS = 64
@@ -37,4 +38,7 @@ def native_model(loaded: LoadedModel, settings: Settings) -> LocalModel:
         limits = replace(limits, free_rows=0)  # guesses would keep a step from being replayed, which saves more
     scheduler = Scheduler(SegmentTree(Arena(limits.num_slots)), limits)
     engine = Engine(runner, scheduler, frozenset(loaded.tokenizer.eos_token_ids))
-    return LocalModel(engine, loaded.tokenizer, loaded.info, settings, limits.num_slots * bytes_per_token)
+    model = LocalModel(engine, loaded.tokenizer, loaded.info, settings, limits.num_slots * bytes_per_token)
+    if loaded.decoder.is_native:
+        model.loop.call(lambda _: use_helpers())
+    return model

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from handful.model.calibration import Calibration, OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
-from handful.model.layers import Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights
+from handful.model.layers import LINEAR_KINDS, Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights
 from handful.model.ops.linear import Head, Linear, make_head, make_linear
 from handful.model.ops.native.attention import AttentionKernel
+from handful.model.ops.native.linear import can_multiply
 from handful.model.ops.norm import Normalise
 from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate_in_place, rotation_at
 from handful.model.quantising import Quantised, Watch, quantise_head, quantise_layer
@@ -116,6 +117,14 @@ class Decoder:
             _log.warning("%d tensors of the checkpoint are not part of the model: %s", len(reader.unread), shown)
         with torch.inference_mode():
             return cls(reader, precision, device, calibration)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether all products are the native kernels', so that torch's own operations take next to no time."""
+        if self.device.type != "cpu":
+            return False
+        all_int8 = self.has_int8_head and all(kinds == set(LINEAR_KINDS) for kinds in self.quantised)
+        return can_multiply(self.dtype) or (all_int8 and can_multiply(torch.int8))
 
     @property
     def weight_bytes(self) -> int:

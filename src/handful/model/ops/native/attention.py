@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, library
+from handful.model.ops.native.threads import num_threads
 
 Integers = NDArray[np.int64]
 
@@ -184,7 +185,7 @@ class AttentionKernel:
             raise ValueError("this kernel multiplies no bytes")
         out = torch.empty(q.shape, dtype=q.dtype)
         pointers = (x.data_ptr() for x in (q, k, v, keys, values, out))
-        sizes = (q.shape[1], k.shape[1], q.shape[2], torch.get_num_threads())
+        sizes = (q.shape[1], k.shape[1], q.shape[2], num_threads())
         call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), *sizes, in_bytes, scale)
         if self._function(ctypes.byref(plan.struct), ctypes.byref(call)):
             raise MemoryError("no memory for the attention of a step")

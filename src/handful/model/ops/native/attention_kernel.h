@@ -7,10 +7,12 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "attention_exact.h"
 #include "attention_shape.h"
+#include "team.h"
 
 namespace {
 
@@ -22,6 +24,7 @@ constexpr int64_t kPackedBytes = kSecondLevel * 3 / 8;  // packed keys and value
 constexpr int64_t kMostStackedRows = 512;        // of a unit: bounds its states (0.2 MB with heads of 64)
 constexpr int64_t kLeastStackedRows = 48;        // below that, packing anew for each unit costs too much
 constexpr int64_t kUnitsPerThread = 8;
+constexpr int64_t kTokensToStore = 64;  // by a thread at a time
 
 // A unit's memory, kept by its thread from call to call.
 struct Scratch {
@@ -266,7 +269,7 @@ inline Shape shape_of(const Call& call) {
 // has packed serves several; when its own are done it takes what others have left.
 struct Shares {
   int64_t num_units;
-  std::vector<int64_t> next;  // of each share, the unit to be taken
+  std::vector<std::atomic<int64_t>> next;  // of each share, the unit to be taken
 
   Shares(int64_t units, int64_t count) : num_units(units), next(static_cast<size_t>(count)) {
     for (int64_t share = 0; share < count; ++share) next[static_cast<size_t>(share)] = begin(share);
@@ -278,9 +281,7 @@ struct Shares {
   int64_t take(int64_t share) {
     for (int64_t turn = 0; turn < count(); ++turn) {
       const int64_t from = (share + turn) % count();
-      int64_t found;
-#pragma omp atomic capture
-      found = next[static_cast<size_t>(from)]++;
+      const int64_t found = next[static_cast<size_t>(from)].fetch_add(1, std::memory_order_relaxed);
       if (found < begin(from + 1)) return found;
     }
     return num_units;
@@ -300,10 +301,13 @@ inline int attend_step(const Plan& plan, const Call& call) {
   const int64_t packed_bytes = std::max(packed_room<Exact>(shape), packed_room<Bytes>(shape));
   const int64_t query_lanes = std::max(Exact::query_lanes(shape), Bytes::query_lanes(shape));
   const int64_t bytes = state_bytes + 2 * packed_bytes + int64_t{kChunkRows} * query_lanes * 4;
+  handful::share_out_rows(plan.num_tokens, kTokensToStore, call.num_threads, [&](int64_t first, int64_t last) {
+    for (int64_t token = first; token < last; ++token) store_new(plan, call, token);
+  });
   Shares shares(row_blocks * call.num_kv_heads, call.num_threads);
-  int failed = 0;
-#pragma omp parallel num_threads(static_cast<int>(call.num_threads))
-  {
+  handful::Turns turns(call.num_threads);  // a thread's first share
+  std::atomic<bool> failed{false};
+  handful::together(std::min(call.num_threads, shares.num_units), [&] {
     [[maybe_unused]] const TileUnit tile_unit;
     const bool ready = scratch.reserve(bytes);
     float* floats = reinterpret_cast<float*>(scratch.memory);
@@ -311,21 +315,16 @@ inline int attend_step(const Plan& plan, const Call& call) {
     char* packed = scratch.memory + state_bytes;
     Packed shared{reinterpret_cast<uint32_t*>(packed)}, own{reinterpret_cast<uint32_t*>(packed + packed_bytes)};
     uint32_t* q = reinterpret_cast<uint32_t*>(packed + 2 * packed_bytes);
-#pragma omp for schedule(static)
-    for (int64_t token = 0; token < plan.num_tokens; ++token) store_new(plan, call, token);
-#pragma omp for schedule(static, 1) nowait
-    for (int64_t share = 0; share < shares.count(); ++share)
-      for (int64_t number = shares.take(share); number < shares.num_units; number = shares.take(share)) {
-        if (!ready) {
-#pragma omp atomic write
-          failed = 1;
-          continue;
-        }
-        const int64_t first = number % row_blocks * size, end = std::min(first + size, plan.num_tokens);
-        run_unit<Bytes>(
-            Unit{plan, call, shape, number / row_blocks, first, end, group, states, &shared, &own, q});
+    const int64_t share = turns.take();
+    for (int64_t number = shares.take(share); number < shares.num_units; number = shares.take(share)) {
+      if (!ready) {
+        failed = true;
+        continue;
       }
-  }
+      const int64_t first = number % row_blocks * size, end = std::min(first + size, plan.num_tokens);
+      run_unit<Bytes>(Unit{plan, call, shape, number / row_blocks, first, end, group, states, &shared, &own, q});
+    }
+  });
   return failed;
 }
 

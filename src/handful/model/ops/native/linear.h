@@ -11,6 +11,7 @@ enum Activation : int32_t { kNone = 0, kGelu = 1, kGeluTanh = 2, kRelu = 3, kSil
 enum Norm : int32_t { kNoNorm = 0, kLayerNorm = 1, kRmsNorm = 2 };
 
 constexpr int64_t kPanel = 32;     // columns of a panel: two registers of 16; gated: 16 of the gate, then 16 of up
+constexpr int64_t kRowsToPrepare = 16;  // by a thread at a time
 constexpr int32_t kZeroByte = 128;  // what 0 is in activations without a sign, which is what VNNI multiplies
 
 // One packed layer. Arrays by column are padded to whole panels, arrays by input to padded_in.
@@ -74,13 +75,13 @@ struct Quantising {
 };
 
 namespace avx512 {
-// One row, normed if the layer norms, as it is multiplied; int8: with its scale. `scratch` holds padded_in floats.
-void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch);
+// Rows [first, end), normed if the layer norms, as they are multiplied; int8: with their scales.
+void prepare_rows(const Layer& layer, const LinearCall& call, RowOrder order, int64_t first, int64_t end);
 void quantise_weights(const Quantising& call);
 }  // namespace avx512
 
 namespace avx2 {
-void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch);  // int8 alone
+void prepare_rows(const Layer& layer, const LinearCall& call, RowOrder order, int64_t first, int64_t end);  // int8 alone
 void quantise_weights(const Quantising& call);
 }  // namespace avx2
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, library
+from handful.model.ops.native.threads import num_threads
 from handful.model.ops.norm import Normalise
 
 PANEL = 32
@@ -118,7 +119,7 @@ class NativeProduct:
             x.stride(0) * x.dtype.itemsize,
             _TYPES[x.dtype],
             _TYPES[out.dtype],
-            torch.get_num_threads(),
+            num_threads(),
             self._features,
         )
         self._function(self._address, ctypes.addressof(call))

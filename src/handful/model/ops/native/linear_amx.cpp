@@ -15,6 +15,7 @@
 #include "linear.h"
 // (the order matters: the epilogue is written over the lanes)
 #include "linear_epilogue.h"
+#include "team.h"
 
 namespace handful {
 namespace {
@@ -189,21 +190,19 @@ template <class Number>
 void multiply(const Layer& layer, const LinearCall& call) {
   const Split tasks = split(layer, call, Product<Number>(layer, call).num_chunks());
   const int64_t panels = layer.num_panels();
-#pragma omp parallel num_threads(call.threads) if (tasks.row_blocks * tasks.groups > 1)
-  {
-    std::vector<float> scratch(layer.padded_in);
-#pragma omp for schedule(static)
-    for (int64_t r = 0; r < call.rows; r++) avx512::prepare_row(layer, call, {0, true}, r, scratch.data());
+  share_out_rows(call.rows, kRowsToPrepare, call.threads,
+                 [&](int64_t first, int64_t end) { avx512::prepare_rows(layer, call, {0, true}, first, end); });
+  Turns turns(tasks.row_blocks * tasks.groups);
+  together(std::min<int64_t>(call.threads, tasks.row_blocks * tasks.groups), [&] {
     const TileRegisters registers;
     Product<Number> product(layer, call);
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t task = 0; task < tasks.row_blocks * tasks.groups; task++) {
+    for (int64_t task = turns.take(); task >= 0; task = turns.take()) {
       const int64_t first = task % tasks.row_blocks * tasks.rows, g = task / tasks.row_blocks;
       const int64_t end = std::min(first + tasks.rows, call.rows);
       if (first < end) product.run(first, end, panels * g / tasks.groups, panels * (g + 1) / tasks.groups);
     }
     product.finish_rest();
-  }
+  });
 }
 
 }  // namespace

@@ -10,11 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <utility>
-#include <vector>
 
 #include "handful.h"
 #include "linear.h"
 #include "linear_epilogue.h"
+#include "team.h"
 
 namespace {
 
@@ -149,17 +149,13 @@ void multiply(const Layer& layer, const LinearCall& call) {
   const int64_t block_rows = std::max<int64_t>(std::min(kBlockBytes / layer.row_bytes(), kBlockRows), 1);
   const int64_t row_blocks = (rows + block_rows - 1) / block_rows;
   const int64_t groups = std::min<int64_t>(panels, call.threads * 4);
-#pragma omp parallel num_threads(call.threads) if (row_blocks * groups > 1)
-  {
-    std::vector<float> scratch(layer.padded_in);
-#pragma omp for schedule(static)
-    for (int64_t r = 0; r < rows; r++) prepare_row(layer, call, {Number::kZeroByte, false}, r, scratch.data());
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t task = 0; task < row_blocks * groups; task++) {
-      const int64_t r = task % row_blocks, g = task / row_blocks;
-      block(p, rows * r / row_blocks, rows * (r + 1) / row_blocks, panels * g / groups, panels * (g + 1) / groups);
-    }
-  }
+  share_out_rows(rows, kRowsToPrepare, call.threads, [&](int64_t first, int64_t end) {
+    prepare_rows(layer, call, {Number::kZeroByte, false}, first, end);
+  });
+  share_out(row_blocks * groups, call.threads, [&](int64_t task) {
+    const int64_t r = task % row_blocks, g = task / row_blocks;
+    block(p, rows * r / row_blocks, rows * (r + 1) / row_blocks, panels * g / groups, panels * (g + 1) / groups);
+  });
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "hadamard.h"
 #include "handful.h"
 #include "linear.h"
+#include "team.h"
 
 namespace handful::HANDFUL_LEVEL {
 namespace {
@@ -46,11 +47,13 @@ HANDFUL_LANES void read_row(const Layer& layer, const LinearCall& call, int64_t 
   if (layer.rotation) hadamard(to, layer.padded_in, layer.rotation);
 }
 
-HANDFUL_LANES void prepare_bytes(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row,
-                                 float* scratch) {
-  read_row(layer, call, row, scratch);
-  char* to = call.packed + order.start(row, layer.row_bytes());
-  call.scales[row] = quantise(scratch, layer.padded_in, order.zero_byte, to, order.step());
+void prepare_bytes(const Layer& layer, const LinearCall& call, RowOrder order, int64_t first, int64_t end) {
+  std::vector<float> values(layer.padded_in);
+  for (int64_t row = first; row < end; row++) {
+    read_row(layer, call, row, values.data());
+    char* to = call.packed + order.start(row, layer.row_bytes());
+    call.scales[row] = quantise(values.data(), layer.padded_in, order.zero_byte, to, order.step());
+  }
 }
 
 // A row of a weight, scaled and mixed.
@@ -77,19 +80,17 @@ inline int32_t sum_of(const int8_t* bytes, int64_t count) {
 }  // namespace
 
 void quantise_weights(const Quantising& call) {
-#pragma omp parallel num_threads(call.threads)
-  {
-    const int64_t padded = (call.in + 15) / 16 * 16;
+  const int64_t padded = (call.in + 15) / 16 * 16;
+  share_out_rows(call.num_out, kRowsToPrepare, call.threads, [&](int64_t first, int64_t end) {
     std::vector<float> values(padded);
     std::vector<char> bytes(padded);
-#pragma omp for schedule(static)
-    for (int64_t row = 0; row < call.num_out; row++) {
+    for (int64_t row = first; row < end; row++) {
       read_weights(call, row, values.data());
       call.scales[row] = quantise(values.data(), padded, 0, bytes.data(), 64);
       call.sums[row] = sum_of(reinterpret_cast<const int8_t*>(bytes.data()), call.in);
       std::memcpy(call.bytes + row * call.in, bytes.data(), call.in);
     }
-  }
+  });
 }
 
 }  // namespace handful::HANDFUL_LEVEL

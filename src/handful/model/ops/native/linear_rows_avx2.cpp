@@ -4,7 +4,7 @@
 // (the order matters: rows are written over the lanes)
 #include "linear_rows.h"
 
-void handful::avx2::prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row,
-                                float* scratch) {
-  prepare_bytes(layer, call, order, row, scratch);
+void handful::avx2::prepare_rows(const Layer& layer, const LinearCall& call, RowOrder order, int64_t first,
+                                 int64_t end) {
+  prepare_bytes(layer, call, order, first, end);
 }

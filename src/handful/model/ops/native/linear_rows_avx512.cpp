@@ -16,10 +16,13 @@ HANDFUL_AVX512_BF16 void narrow(const Layer& layer, const float* x, char* to, in
 
 }  // namespace
 
-void prepare_row(const Layer& layer, const LinearCall& call, RowOrder order, int64_t row, float* scratch) {
-  if (layer.type == kInt8) return prepare_bytes(layer, call, order, row, scratch);
-  read_row(layer, call, row, scratch);
-  narrow(layer, scratch, call.packed + order.start(row, layer.row_bytes()), order.step());
+void prepare_rows(const Layer& layer, const LinearCall& call, RowOrder order, int64_t first, int64_t end) {
+  if (layer.type == kInt8) return prepare_bytes(layer, call, order, first, end);
+  std::vector<float> values(layer.padded_in);
+  for (int64_t row = first; row < end; row++) {
+    read_row(layer, call, row, values.data());
+    narrow(layer, values.data(), call.packed + order.start(row, layer.row_bytes()), order.step());
+  }
 }
 
 }  // namespace handful::avx512

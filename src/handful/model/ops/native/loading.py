@@ -1,7 +1,7 @@
 """Finding and loading the native library, and what this processor lets it do.
 
 The library has a C interface and is called with plain pointers (`tensor.data_ptr()`); ctypes releases the interpreter
-lock during a call. It uses the OpenMP runtime that torch has already loaded, so that there is one pool of threads.
+lock during a call.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from handful.types import Instructions
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 7  # what features.cpp says
+INTERFACE = 8  # what features.cpp says
 AVX512, AVX512_BF16, AVX512_VNNI, AMX, AVX2, AVX_VNNI = 1, 2, 4, 8, 16, 32
 
 _LEFT: dict[Instructions, int] = {"all": ~0, "avx512": ~AMX, "avx-vnni": AVX2 | AVX_VNNI, "avx2": AVX2, "none": 0}
@@ -71,11 +71,12 @@ def _loaded() -> Library | None:
         log.info("the native kernels were not built (no C++ compiler at installation?); running on torch's own")
         return None
     try:
-        if openmp() is None:
-            raise OSError("torch brings no OpenMP runtime")
         functions = ctypes.CDLL(str(built))
         if functions.handful_interface() != INTERFACE:
             raise OSError("they are of another version of handful; install it again")
+        parallel = getattr(openmp(), "GOMP_parallel", None)
+        if parallel is not None:  # so that there is one pool of threads where torch computes, too (threads.py)
+            functions.handful_use_openmp(ctypes.cast(parallel, ctypes.c_void_p))
         return Library(functions, int(functions.handful_features()))
     except (OSError, AttributeError) as error:
         log.warning("the native kernels can't be loaded (%s); running on torch's own", error)

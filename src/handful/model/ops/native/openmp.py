@@ -1,4 +1,4 @@
-"""The OpenMP runtime that torch has brought: one pool of threads for torch and the native kernels.
+"""The OpenMP runtime that torch has brought.
 
 The runtime keeps a pool for every thread that has computed something. Its workers wait actively for the next piece of
 work, which a step of a small model hands them every 50 microseconds. But once there are more of them than cores, all go

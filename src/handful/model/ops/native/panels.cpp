@@ -4,6 +4,7 @@
 
 #include "handful.h"
 #include "linear.h"
+#include "team.h"
 
 namespace handful {
 
@@ -39,15 +40,14 @@ HANDFUL_API void handful_pack(const handful::Packing* call) {
   using namespace handful;
   const int64_t columns = call->gated ? call->num_out / 2 : call->num_out, width = call->gated ? 16 : kPanel;
   const int64_t panels = (columns + width - 1) / width;
-#pragma omp parallel for schedule(static) num_threads(call->threads)
-  for (int64_t panel = 0; panel < panels; panel++) {
+  share_out(panels, call->threads, [&](int64_t panel) {
     for (int64_t c = 0; c < kPanel; c++) {
       const int64_t row = row_of(*call, panel, c);
       const char* from = row < 0 ? nullptr : call->rows + row * call->row_bytes;
       char* to = call->panels + panel * kPanel * call->padded_bytes + c * 4;
       pack_column(from, call->row_bytes, call->padded_bytes, to);
     }
-  }
+  });
 }
 
 HANDFUL_API void handful_quantise(const handful::Quantising* call) {

@@ -9,6 +9,7 @@ from torch import Tensor
 from handful.model.ops.fused import Fused
 from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights, fits_rotation
 from handful.model.ops.native.loading import Library, library
+from handful.model.ops.native.threads import num_threads
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
@@ -76,7 +77,7 @@ def quantise_rows(weight: Tensor, factors: Tensor | None, rotation: int = 0) -> 
         raise ValueError(f"{num_in} columns can't be mixed in blocks of {rotation}")
     pointers = (weight.data_ptr(), None if kept is None else kept.data_ptr(), *(x.data_ptr() for x in found))
     native = _native()
-    how = (_TYPES[weight.dtype], rotation, torch.get_num_threads(), native.features)
+    how = (_TYPES[weight.dtype], rotation, num_threads(), native.features)
     native.functions.handful_quantise(ctypes.byref(_Quantising(*pointers, num_out, num_in, *how)))
     return found
 
@@ -87,7 +88,7 @@ def _pack(rows: Tensor, gated: bool) -> Tensor:
     width, columns = (PANEL // 2, num_out // 2) if gated else (PANEL, num_out)
     panels = torch.empty((-(-columns // width), depth // together, PANEL, together), dtype=rows.dtype)
     sizes = (num_out, num_in * rows.dtype.itemsize, depth * rows.dtype.itemsize)
-    call = _Packing(rows.data_ptr(), panels.data_ptr(), *sizes, int(gated), torch.get_num_threads())
+    call = _Packing(rows.data_ptr(), panels.data_ptr(), *sizes, int(gated), num_threads())
     _native().functions.handful_pack(ctypes.byref(call))
     return panels
 

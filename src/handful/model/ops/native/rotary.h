@@ -3,6 +3,7 @@
 #pragma once
 
 #include "handful.h"
+#include "team.h"
 
 namespace handful::HANDFUL_LEVEL {
 
@@ -16,6 +17,8 @@ struct Rotation {
 };
 
 namespace {
+
+constexpr int64_t kRowsToRotate = 32;  // by a thread at a time
 
 HANDFUL_LANES void rotate_head(const Rotation& call, char* x, const char* cos, const char* sin) {
   const int64_t half = call.dims / 2, apart = half * type_bytes(call.type);
@@ -32,13 +35,14 @@ HANDFUL_LANES void rotate_head(const Rotation& call, char* x, const char* cos, c
 
 inline void rotate(const Rotation& call) {
   const int64_t bytes = type_bytes(call.type), head = call.head_dim * bytes;
-#pragma omp parallel for schedule(static) num_threads(call.threads) if (call.rows * call.heads > 256)
-  for (int64_t row = 0; row < call.rows; row++) {
-    char* x = call.x + row * call.stride * bytes;
-    for (int64_t i = 0; i < call.heads; i++) {
-      rotate_head(call, x + i * head, call.cos + row * head, call.sin + row * head);
+  share_out_rows(call.rows, kRowsToRotate, call.threads, [&](int64_t first, int64_t end) {
+    for (int64_t row = first; row < end; row++) {
+      char* x = call.x + row * call.stride * bytes;
+      for (int64_t i = 0; i < call.heads; i++) {
+        rotate_head(call, x + i * head, call.cos + row * head, call.sin + row * head);
+      }
     }
-  }
+  });
 }
 
 }  // namespace

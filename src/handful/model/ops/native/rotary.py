@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from handful.model.ops.native.loading import AVX2, AVX512, library
+from handful.model.ops.native.threads import num_threads
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
@@ -40,7 +41,7 @@ def rotate_heads(x: Tensor, cos: Tensor, sin: Tensor, dims: int) -> None:
         raise ValueError(f"an even number of a head's {head_dim} dimensions is turned, not {dims}")
     pointers = (x.data_ptr(), cos.data_ptr(), sin.data_ptr())
     sizes = (rows, x.stride(0), heads, head_dim, dims)
-    function(ctypes.byref(_Call(*pointers, *sizes, _TYPES[x.dtype], torch.get_num_threads())))
+    function(ctypes.byref(_Call(*pointers, *sizes, _TYPES[x.dtype], num_threads())))
 
 
 def _function() -> Callable[..., None] | None:
