@@ -37,6 +37,7 @@ def main() -> None:
     found = describe(model, "W7 growth")
     count, rounds = arguments.requests, arguments.rounds
     found["requests_per_s_by_shots"] = {s: rate(model, make_prompts(count, s), rounds) for s in arguments.shots}
+    found["requests_per_s_by_shots_pinned"] = {s: pinned_rate(model, s, count, rounds) for s in arguments.shots if s}
     found["requests_per_s_by_concurrency"] = {c: in_groups(model, c, rounds) for c in arguments.concurrency}
     found["pinned_tasks"] = {number: pinned(model, number) for number in arguments.tasks}
     found["kv_bytes_per_token"] = int(model.info.details["kv_bytes_per_token"])
@@ -51,6 +52,17 @@ def rate(model: LocalModel, prompts: list[str], rounds: int) -> float:
         forget(model)
         seconds.append(seconds_of(model.generate, prompts, TOKENS))
     return round(len(prompts) / statistics.median(seconds), 3)
+
+
+def pinned_rate(model: LocalModel, shots: int, count: int, rounds: int) -> float:
+    """The same behind a prefix that is pinned, so that it is in memory when the clock starts."""
+    prefix, prompts, seconds = make_prefix(shots), make_prompts(count, shots), []
+    for _ in range(rounds):
+        forget(model)
+        model.pin(prefix)
+        seconds.append(seconds_of(model.generate, prompts, TOKENS))
+        model.unpin(prefix)
+    return round(count / statistics.median(seconds), 3)
 
 
 def in_groups(model: LocalModel, size: int, rounds: int) -> float:

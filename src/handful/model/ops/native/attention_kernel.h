@@ -1,9 +1,10 @@
 // The walk: which rows meet which tiles, on which thread. See attention.h for what a step is. Included once for each
 // element type and processor, behind its arithmetic.
 //
-// A unit of work is a range of the step's rows under one key head; all its query heads' rows are stacked. A unit packs
-// the keys and values of a read (as many tiles as stay in the cache of a core), then takes its rows through them in
-// chunks, so that a tile is read from the first-level cache by a chunk. Units know nothing of each other.
+// A unit of work is a range of the step's rows under one key head; all its query heads' rows are stacked. It takes its
+// rows through a read's packed keys and values in chunks, so that a tile is read from the first-level cache by a chunk,
+// and through no more tiles at a time than stay in the cache of a core. What has more rows than a unit is packed before,
+// once; a unit packs the rest itself. Units know nothing of each other.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +25,8 @@ constexpr int64_t kPackedBytes = kSecondLevel * 3 / 8;  // packed keys and value
 constexpr int64_t kMostStackedRows = 512;        // of a unit: bounds its states (0.2 MB with heads of 64)
 constexpr int64_t kLeastStackedRows = 48;        // below that, packing anew for each unit costs too much
 constexpr int64_t kUnitsPerThread = 8;
-constexpr int64_t kTokensToStore = 64;  // by a thread at a time
+constexpr int64_t kTokensToStore = 64, kTilesToPack = 4;  // by a thread at a time
+constexpr int64_t kMostAheadBytes = 64 << 20;    // of tiles that are packed before the units begin
 
 // A unit's memory, kept by its thread from call to call.
 struct Scratch {
@@ -41,23 +43,26 @@ struct Scratch {
   }
 };
 
-thread_local Scratch scratch;
+thread_local Scratch scratch, ahead_scratch;
 
-// Room for packed tiles, and which they are: units under one key head that follow one another share those of a run.
+// Packed tiles of a read under one key head, one behind the other: its keys, then its values.
 struct Packed {
-  uint32_t* lanes;  // tile after tile: its keys, then its values
-  int64_t kv_head = -1, read = -1, first_tile = 0, end_tile = 0;
+  const uint32_t* lanes;
+  int64_t first_tile, end_tile;
 };
+
+// What was packed before the units began: where the tiles of each read begin, key head by key head, or null.
+using Ahead = std::vector<uint32_t*>;
 
 struct Unit {
   const Plan& plan;
   const Call& call;
   const Shape& shape;
+  const Ahead& ahead;
   int64_t kv_head, first_row, end_row;
   int64_t group;        // query heads of a key head
   States states;        // of its rows, in each its query heads
-  Packed* shared;       // tiles of a read that other units read too
-  Packed* own;          // tiles of a read that ends within the unit
+  uint32_t* own;        // room for tiles that it packs itself
   uint32_t* q;          // a chunk's queries
 
   int64_t num_states() const { return (end_row - first_row) * group; }
@@ -85,13 +90,15 @@ inline int64_t packed_room(const Shape& shape) {
   return most_tiles<Form>(shape) * Form::tile_lanes(shape) * 4;
 }
 
+inline int64_t tiles_of(const Read& read) { return (read.num_keys + kTileKeys - 1) / kTileKeys; }
+
 inline Part part_of(const Unit& unit, int64_t number) {
   const Read& read = unit.plan.reads[number];
   const Plan& plan = unit.plan;
   const int64_t first = read.first_row > unit.first_row ? read.first_row : unit.first_row;
   const int64_t behind = read.first_row + read.num_rows, end = behind < unit.end_row ? behind : unit.end_row;
   if (first >= end) return {read, number, first, 0, 0, 0};
-  const Part part{read, number, first, end - first, 0, (read.num_keys + kTileKeys - 1) / kTileKeys};
+  const Part part{read, number, first, end - first, 0, tiles_of(read)};
   if (read.first_word >= 0) return part;
   int64_t low = read.num_keys, high = 0;
   for (int64_t entry = part.entry(first); entry < part.entry(end); ++entry) {
@@ -115,36 +122,34 @@ inline uint64_t visible_keys(const Plan& plan, const Part& part, int64_t row, in
   return (~uint64_t{0} >> (kTileKeys - high)) & (~uint64_t{0} << low);
 }
 
-template <class Form>
-inline uint32_t* packed_tile(const Unit& unit, const Packed& packed, int64_t tile) {
-  return packed.lanes + (tile - packed.first_tile) * Form::tile_lanes(unit.shape);
-}
-
-inline int keys_of_tile(const Part& part, int64_t tile) {
-  const int64_t left = part.read.num_keys - tile * kTileKeys;
+inline int keys_of_tile(const Read& read, int64_t tile) {
+  const int64_t left = read.num_keys - tile * kTileKeys;
   return static_cast<int>(left < kTileKeys ? left : kTileKeys);
 }
 
-// Packs some tiles of a read where they aren't packed yet.
 template <class Form>
-HANDFUL_TARGET inline const Packed& pack_tiles(const Unit& unit, const Part& part, int64_t first_tile,
-                                               int64_t end_tile) {
-  Packed& packed = part.num_rows < part.read.num_rows ? *unit.shared : *unit.own;
-  const bool known = packed.kv_head == unit.kv_head && packed.read == part.number &&
-                     packed.first_tile == first_tile && packed.end_tile == end_tile;
-  if (known) return packed;
-  packed = {packed.lanes, unit.kv_head, part.number, first_tile, end_tile};
-  const int64_t stride = unit.call.num_kv_heads * unit.call.head_dim, head = unit.kv_head * unit.call.head_dim;
-  const Read& last = unit.plan.reads[unit.plan.num_reads - 1];
-  const int64_t end_key = last.first_key + last.num_keys;
+HANDFUL_TARGET inline void pack_tile(const Plan& plan, const Call& call, const Shape& shape, const Read& read,
+                                     int64_t kv_head, int64_t tile, uint32_t* to) {
+  const int64_t stride = call.num_kv_heads * call.head_dim, head = kv_head * call.head_dim;
+  const Read& last = plan.reads[plan.num_reads - 1];
+  const int64_t first_key = read.first_key + tile * kTileKeys, known_keys = last.first_key + last.num_keys - first_key;
+  const int64_t* slots = plan.key_slots + first_key;
+  const Source keys{static_cast<const Elements::Type*>(call.keys) + head, slots, stride, known_keys};
+  const Source values{static_cast<const Elements::Type*>(call.values) + head, slots, stride, known_keys};
+  Form::pack(shape, keys, values, keys_of_tile(read, tile), to);
+}
+
+// Some tiles of a read for a unit: from those that are packed already, or packed now.
+template <class Form>
+HANDFUL_TARGET inline Packed packed_tiles(const Unit& unit, const Part& part, int64_t first_tile, int64_t end_tile) {
+  const int64_t lanes = Form::tile_lanes(unit.shape);
+  if (const uint32_t* ahead = unit.ahead[static_cast<size_t>(part.number)])
+    return {ahead + (unit.kv_head * tiles_of(part.read) + first_tile) * lanes, first_tile, end_tile};
   for (int64_t tile = first_tile; tile < end_tile; ++tile) {
-    const int64_t first_key = part.read.first_key + tile * kTileKeys, known_keys = end_key - first_key;
-    const int64_t* slots = unit.plan.key_slots + first_key;
-    const Source keys{static_cast<const Elements::Type*>(unit.call.keys) + head, slots, stride, known_keys};
-    const Source values{static_cast<const Elements::Type*>(unit.call.values) + head, slots, stride, known_keys};
-    Form::pack(unit.shape, keys, values, keys_of_tile(part, tile), packed_tile<Form>(unit, packed, tile));
+    uint32_t* to = unit.own + (tile - first_tile) * lanes;
+    pack_tile<Form>(unit.plan, unit.call, unit.shape, part.read, unit.kv_head, tile, to);
   }
-  return packed;
+  return {unit.own, first_tile, end_tile};
 }
 
 inline const Elements::Type* query_at(const Unit& unit, const Part& part, int64_t stacked) {
@@ -188,8 +193,8 @@ HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, cons
   const int64_t row = part.first_row + first / unit.group, last = part.first_row + (first + count - 1) / unit.group;
   const Sight sight = seen_by_all(unit.plan, part, row, last + 1);
   for (int64_t tile = packed.first_tile; tile < packed.end_tile; ++tile) {
-    const uint32_t* keys = packed_tile<Form>(unit, packed, tile);
-    const int num_keys = keys_of_tile(part, tile);
+    const uint32_t* keys = packed.lanes + (tile - packed.first_tile) * Form::tile_lanes(shape);
+    const int num_keys = keys_of_tile(part.read, tile);
     if (sight.low <= tile * kTileKeys && (tile + 1) * kTileKeys <= sight.high) {
       Form::attend(count, shape, keys, num_keys, q, nullptr, states);
       continue;
@@ -210,7 +215,7 @@ HANDFUL_TARGET inline void attend_part(const Unit& unit, const Part& part) {
   const int64_t stacked = part.num_rows * unit.group, step = most_tiles<Form>(unit.shape);
   for (int64_t tile = part.first_tile; tile < part.end_tile; tile += step) {
     const int64_t end = tile + step < part.end_tile ? tile + step : part.end_tile;
-    const Packed& packed = pack_tiles<Form>(unit, part, tile, end);
+    const Packed packed = packed_tiles<Form>(unit, part, tile, end);
     for (int64_t first = 0; first < stacked; first += kChunkRows) attend_chunk<Form>(unit, part, packed, first);
   }
 }
@@ -265,8 +270,38 @@ inline Shape shape_of(const Call& call) {
   return {head_dim, num_vectors, num_vectors * kLanes, rounded_up(steps, kProductSteps), scale_log2};
 }
 
-// Which units are whose. Neighbours are under one key head, so a thread takes units that follow one another, and what it
-// has packed serves several; when its own are done it takes what others have left.
+// The reads that have more rows than a unit, one behind the other in memory, as long as there is room.
+template <class Bytes>
+inline Ahead lay_out_ahead(const Plan& plan, const Call& call, const Shape& shape, int64_t size) {
+  std::vector<int64_t> starts(static_cast<size_t>(plan.num_reads), -1);
+  int64_t lanes = 0;
+  for (int64_t number = 0; number < plan.num_reads; ++number) {
+    const Read& read = plan.reads[number];
+    if (read.num_rows <= size) continue;
+    const int64_t tile = call.in_bytes && read.in_bytes ? Bytes::tile_lanes(shape) : Exact::tile_lanes(shape);
+    const int64_t more = call.num_kv_heads * tiles_of(read) * tile;
+    if ((lanes + more) * 4 > kMostAheadBytes) continue;
+    starts[static_cast<size_t>(number)] = lanes;
+    lanes += more;
+  }
+  Ahead ahead(starts.size(), nullptr);
+  if (!ahead_scratch.reserve(lanes * 4)) return ahead;
+  for (size_t number = 0; number < ahead.size(); ++number)
+    if (starts[number] >= 0) ahead[number] = reinterpret_cast<uint32_t*>(ahead_scratch.memory) + starts[number];
+  return ahead;
+}
+
+template <class Form>
+inline void pack_ahead(const Plan& plan, const Call& call, const Shape& shape, const Read& read, uint32_t* to) {
+  const int64_t tiles = tiles_of(read), lanes = Form::tile_lanes(shape);
+  handful::share_out_rows(call.num_kv_heads * tiles, kTilesToPack, call.num_threads, [&](int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; ++i)
+      pack_tile<Form>(plan, call, shape, read, i / tiles, i % tiles, to + i * lanes);
+  });
+}
+
+// Which units are whose. Neighbours are under one key head, so a thread takes units that follow one another, and the
+// tiles it reads stay in its cache; when its own are done it takes what others have left.
 struct Shares {
   int64_t num_units;
   std::vector<std::atomic<int64_t>> next;  // of each share, the unit to be taken
@@ -300,10 +335,17 @@ inline int attend_step(const Plan& plan, const Call& call) {
   const int64_t state_bytes = (num_states * state_floats(shape) + kLanes) / kLanes * kLanes * 4;
   const int64_t packed_bytes = std::max(packed_room<Exact>(shape), packed_room<Bytes>(shape));
   const int64_t query_lanes = std::max(Exact::query_lanes(shape), Bytes::query_lanes(shape));
-  const int64_t bytes = state_bytes + 2 * packed_bytes + int64_t{kChunkRows} * query_lanes * 4;
+  const int64_t bytes = state_bytes + packed_bytes + int64_t{kChunkRows} * query_lanes * 4;
   handful::share_out_rows(plan.num_tokens, kTokensToStore, call.num_threads, [&](int64_t first, int64_t last) {
     for (int64_t token = first; token < last; ++token) store_new(plan, call, token);
   });
+  const Ahead ahead = lay_out_ahead<Bytes>(plan, call, shape, size);
+  for (int64_t number = 0; number < plan.num_reads; ++number) {
+    const Read& read = plan.reads[number];
+    uint32_t* const to = ahead[static_cast<size_t>(number)];
+    if (to && call.in_bytes && read.in_bytes) pack_ahead<Bytes>(plan, call, shape, read, to);
+    else if (to) pack_ahead<Exact>(plan, call, shape, read, to);
+  }
   Shares shares(row_blocks * call.num_kv_heads, call.num_threads);
   handful::Turns turns(call.num_threads);  // a thread's first share
   std::atomic<bool> failed{false};
@@ -312,9 +354,8 @@ inline int attend_step(const Plan& plan, const Call& call) {
     const bool ready = scratch.reserve(bytes);
     float* floats = reinterpret_cast<float*>(scratch.memory);
     const States states{floats, floats + out_floats, floats + out_floats + sum_floats};
-    char* packed = scratch.memory + state_bytes;
-    Packed shared{reinterpret_cast<uint32_t*>(packed)}, own{reinterpret_cast<uint32_t*>(packed + packed_bytes)};
-    uint32_t* q = reinterpret_cast<uint32_t*>(packed + 2 * packed_bytes);
+    uint32_t* own = reinterpret_cast<uint32_t*>(scratch.memory + state_bytes);
+    uint32_t* q = own + packed_bytes / 4;
     const int64_t share = turns.take();
     for (int64_t number = shares.take(share); number < shares.num_units; number = shares.take(share)) {
       if (!ready) {
@@ -322,7 +363,7 @@ inline int attend_step(const Plan& plan, const Call& call) {
         continue;
       }
       const int64_t first = number % row_blocks * size, end = std::min(first + size, plan.num_tokens);
-      run_unit<Bytes>(Unit{plan, call, shape, number / row_blocks, first, end, group, states, &shared, &own, q});
+      run_unit<Bytes>(Unit{plan, call, shape, ahead, number / row_blocks, first, end, group, states, own, q});
     }
   });
   return failed;
