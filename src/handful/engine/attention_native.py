@@ -9,43 +9,28 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from handful.engine.batch import Batch, Integers, Placed, Window, visible_keys
 from handful.engine.memory import KVMemory
 from handful.engine.request import ScoreLabels
-from handful.model.ops.native.attention import AttentionKernel, Reads, check_plan, pack_visibility
+from handful.model.ops.native.attention import AttentionKernel, PlannedAttention, Reads, check_plan, pack_visibility
 from handful.model.spec import ModelSpec
 
 # Making bytes of a run's keys and values costs what some 60 rows under a key head save by it; a tile is 64 keys.
 BYTES_PAY_FROM, BYTES_TAKE_KEYS = 96, 64
 
 
-class NativeAttention:
-    """The attention of one step, layer by layer: store the new keys and values, then read by the plan.
-
-    In the layers `in_bytes`, runs that many rows read are multiplied in bytes.
-    """
-
-    def __init__(
-        self, kernel: AttentionKernel, in_bytes: frozenset[int], batch: Batch, memory: KVMemory, spec: ModelSpec
-    ) -> None:
-        self._kernel = kernel
-        self._in_bytes = in_bytes
-        self._memory = memory
-        self._windows = spec.windows
-        self._scale = spec.attention_scale
-        slots, num_slots = batch.slots, memory.keys.shape[1]
-        reads = plan_reads(batch, spec.num_heads // spec.num_kv_heads)
-        self._plans = {
-            window: check_plan(seen_through(window, reads, batch), slots, num_slots) for window in set(spec.windows)
-        }
-
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q `[N, H, D]`, k and v `[N, Hkv, D]` of the step's tokens -> the attention's output `[N, H, D]`."""
-        memory = (self._memory.keys[layer], self._memory.values[layer])
-        plan = self._plans[self._windows[layer]]
-        return self._kernel(plan, (q, k, v), memory, self._scale, layer in self._in_bytes)
+def plan_attention(
+    kernel: AttentionKernel, in_bytes: frozenset[int], batch: Batch, memory: KVMemory, spec: ModelSpec
+) -> PlannedAttention:
+    """The attention of one step. In the layers `in_bytes`, runs that many rows read are multiplied in bytes."""
+    num_slots = memory.keys.shape[1]
+    reads = plan_reads(batch, spec.num_heads // spec.num_kv_heads)
+    plans = {
+        window: check_plan(seen_through(window, reads, batch), batch.slots, num_slots) for window in set(spec.windows)
+    }
+    by_layer = tuple(plans[window] for window in spec.windows)
+    return PlannedAttention(kernel, (memory.keys, memory.values), by_layer, spec.attention_scale, in_bytes)
 
 
 def plan_reads(batch: Batch, group: int) -> Reads:

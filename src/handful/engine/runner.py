@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from handful.engine.attention_native import NativeAttention
+from handful.engine.attention_native import plan_attention
 from handful.engine.attention_torch import TorchAttention
 from handful.engine.batch import Batch, build_batch
 from handful.engine.layer_states import LayerStates
@@ -29,7 +29,7 @@ def choose_attention(decoder: Decoder, *, native: bool) -> AttentionOf:
     kernel = None
     if native and decoder.device.type == "cpu":
         kernel = AttentionKernel.find(decoder.dtype, decoder.spec.head_dim)
-    return TorchAttention if kernel is None else partial(NativeAttention, kernel, decoder.attention_in_bytes)
+    return TorchAttention if kernel is None else partial(plan_attention, kernel, decoder.attention_in_bytes)
 
 
 class Runner:

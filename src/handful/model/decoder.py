@@ -16,10 +16,20 @@ from torch import Tensor
 
 from handful.model.calibration import Calibration, OneSequence
 from handful.model.families_tensors import TensorFile, TensorReader
-from handful.model.layers import LINEAR_KINDS, Layer, LinearKind, make_norm, num_weights, pack_layer, read_weights
+from handful.model.layers import (
+    LINEAR_KINDS,
+    Layer,
+    LinearKind,
+    make_norm,
+    num_weights,
+    pack_layer,
+    read_weights,
+    stack_of,
+)
 from handful.model.ops.linear import Head, Linear, make_head, make_linear
-from handful.model.ops.native.attention import AttentionKernel
+from handful.model.ops.native.attention import AttentionKernel, PlannedAttention
 from handful.model.ops.native.linear import can_multiply
+from handful.model.ops.native.stack import NativeStack
 from handful.model.ops.norm import Normalise
 from handful.model.ops.rotary import Rotation, inverse_frequencies, rotate_in_place, rotation_at
 from handful.model.quantising import Quantised, Watch, quantise_head, quantise_layer
@@ -85,12 +95,14 @@ class Decoder:
         read = self._read_layers(reader, calibration)
         self._layers, self.quantised, self.attention_in_bytes = read.layers, read.kinds, read.in_bytes
         self.has_int8_head, self.divergence = False, 0.0
+        self._stack: NativeStack | None = None
         if calibration is not None:
             ends = self._ends
             self._quantise_head(reader, calibration.tokens, read.hidden)
             if calibration.forbids(self.divergence):
                 self._layers, self._ends, self.quantised, self.has_int8_head = read.exact, ends, (), False
                 self.attention_in_bytes = frozenset()
+        self._stack = stack_of(self.spec, self._layers, dtype)
 
     @classmethod
     def load(
@@ -191,11 +203,13 @@ class Decoder:
         """Hidden states before the final norm. tokens and positions `[N]` int64 -> `[N, d]`.
 
         `positions` count from 0 within each token's own request and stay below `spec.context_length`. Where only the
-        rows `wanted` `[M]` are asked for, the answer is `[M, d]`, and the last layer goes no further with the others
-        than to their keys and values. `observe` is told what leaves each layer but the last.
+        rows `wanted` `[M]`, rising, are asked for, the answer is `[M, d]`, and the last layer goes no further with the
+        others than to their keys and values. `observe` is told what leaves each layer but the last.
         """
         hidden = self._embed(tokens, positions)
         rotation = self._rotation(positions)
+        if self._stack is not None and observe is None and isinstance(attend, PlannedAttention):
+            return self._stack.run(hidden, attend, rotation, wanted)
         last = self.spec.num_layers - 1
         for number, layer in enumerate(self._layers):
             rows = wanted if number == last else None

@@ -1,14 +1,17 @@
 """One layer's weights, packed for the products they are used in, and how they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from handful.model.families_tensors import TensorReader
 from handful.model.ops.fused import NOTHING, Fused
-from handful.model.ops.linear import Linear, make_linear
+from handful.model.ops.linear import Linear, NativeLinear, make_linear
+from handful.model.ops.linear_int8 import NativeInt8
+from handful.model.ops.native.stack import NativeStack, StackProducts, StackShape
 from handful.model.ops.norm import Normalise
 from handful.model.spec import ModelSpec
 
@@ -97,6 +100,21 @@ def assemble(spec: ModelSpec, weights: LayerWeights, make: MakeLinear) -> Layer:
 def pack_layer(spec: ModelSpec, weights: LayerWeights) -> Layer:
     """The layer with its weights packed, in their own dtype."""
     return assemble(spec, weights, lambda _, weight, fused: make_linear(weight, fused))
+
+
+def stack_of(spec: ModelSpec, layers: Sequence[Layer], dtype: torch.dtype) -> NativeStack | None:
+    """All layers as one native call for rows of `dtype`; None where anything in them is not a native product."""
+    found: list[StackProducts] = []
+    for layer in layers:
+        linears = (layer.qkv, layer.attention_out, layer.mlp_up, layer.mlp_down)
+        if any(norm is not None for norm in (layer.attention_norm, layer.mlp_norm, layer.q_norm, layer.k_norm)):
+            return None
+        products = [linear.product for linear in linears if isinstance(linear, (NativeLinear, NativeInt8))]
+        if len(products) < len(linears):
+            return None
+        found.append(StackProducts(*products))
+    shape = StackShape(spec.num_heads, spec.num_kv_heads, spec.head_dim, spec.residual != "sequential")
+    return NativeStack(found, shape, dtype) if found else None
 
 
 def num_weights(spec: ModelSpec, kind: LinearKind) -> int:

@@ -48,14 +48,14 @@ class HalvesWithoutTiles(NativeLinear):
 
     def __init__(self, weight: Tensor, fused: Fused = NOTHING) -> None:
         columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32))
-        self._product = NativeProduct(pack_panels(weight, columns, fused), tiles=False)
+        self.product = NativeProduct(pack_panels(weight, columns, fused), tiles=False)
 
 
 class WithoutTiles(NativeInt8):
     """The product of AVX-512 VNNI where AMX would be taken."""
 
     def __init__(self, weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> None:
-        self._product = NativeProduct(pack(weight, fused, evening), tiles=False)
+        self.product = NativeProduct(pack(weight, fused, evening), tiles=False)
 
 
 class WithAvxVnni(NativeInt8):

@@ -80,14 +80,14 @@ class NativeLinear:
 
     def __init__(self, weight: Tensor, fused: Fused = NOTHING) -> None:
         columns = Columns(torch.ones(weight.shape[0]), torch.zeros(weight.shape[0], dtype=torch.int32))
-        self._product = NativeProduct(pack_panels(weight, columns, fused))
+        self.product = NativeProduct(pack_panels(weight, columns, fused))
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
-        return self._product.linear(x, residual)
+        return self.product.linear(x, residual)
 
     def wide(self, x: Tensor) -> Tensor:
         """The product in float32, as its sums are: `[N, in]` -> `[N, out]`."""
-        return self._product.linear(x, dtype=torch.float32)
+        return self.product.linear(x, dtype=torch.float32)
 
 
 def is_native_bfloat16(weight: Tensor) -> bool:

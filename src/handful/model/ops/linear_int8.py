@@ -141,21 +141,21 @@ class NativeInt8:
 
     def __init__(self, weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> None:
         self._packed = pack(weight, fused, evening)
-        self._product = NativeProduct(self._packed)
+        self.product = NativeProduct(self._packed)
 
     def with_bias(self, bias: Tensor) -> Self:
         """The same layer, its weight shared, with another bias `[out]`."""
         made = copy(self)
         made._packed = replace(self._packed, bias=in_panels(bias.float(), self._packed.gated))
-        made._product = NativeProduct(made._packed)
+        made.product = NativeProduct(made._packed)
         return made
 
     def __call__(self, x: Tensor, /, residual: Tensor | None = None) -> Tensor:
-        return self._product.linear(x, residual)
+        return self.product.linear(x, residual)
 
     def wide(self, x: Tensor) -> Tensor:
         """The product without a residual in float32, as its sums are."""
-        return self._product.linear(x, dtype=torch.float32)
+        return self.product.linear(x, dtype=torch.float32)
 
 
 def pack(weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> PackedWeights:

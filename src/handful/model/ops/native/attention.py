@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, library
+from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, address_of, library
 from handful.model.ops.native.threads import num_threads
 
 Integers = NDArray[np.int64]
@@ -136,13 +136,40 @@ def pack_visibility(visible: NDArray[np.bool_]) -> NDArray[np.uint64]:
     return np.packbits(padded, axis=1, bitorder="little").reshape(-1).view(np.uint64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedAttention:
+    """The attention of one step, layer by layer: store the new keys and values, then read by the plan.
+
+    memory    keys and values of all layers, `[L, slots, Hkv, D]` each
+    plans     `[L]`, the same one for layers with the same window
+    in_bytes  the layers where reads that are marked are multiplied in bytes
+    """
+
+    kernel: "AttentionKernel"
+    memory: tuple[Tensor, Tensor]
+    plans: tuple[Plan, ...]
+    scale: float
+    in_bytes: frozenset[int] = frozenset()
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q `[N, H, D]`, k and v `[N, Hkv, D]` of the step's tokens -> the attention's output `[N, H, D]`."""
+        keys, values = self.memory
+        memory = (keys[layer], values[layer])
+        return self.kernel(self.plans[layer], (q, k, v), memory, self.scale, layer in self.in_bytes)
+
+
 class AttentionKernel:
     """The kernel for one element type. `find` says whether this machine has it."""
 
     def __init__(self, name: str, dtype: torch.dtype, function: Callable[..., int]) -> None:
         self.has_bytes = name in _WITH_BYTES
-        self._dtype = dtype
+        self.dtype = dtype
         self._function = function
+
+    @property
+    def address(self) -> int:
+        """Where its function lies, for a kernel that calls it."""
+        return address_of(self._function)
 
     @classmethod
     def find(cls, dtype: torch.dtype, head_dim: int) -> "AttentionKernel | None":
@@ -196,8 +223,8 @@ class AttentionKernel:
         q, k, v = qkv
         (n, heads, head_dim), (num_keys, kv_heads, key_dim) = q.shape, k.shape
         for x in (q, k, v, *memory):
-            if x.dtype is not self._dtype or not x.is_cpu:
-                raise ValueError(f"the kernel is for {self._dtype} on the processor, not {x.dtype} on {x.device}")
+            if x.dtype is not self.dtype or not x.is_cpu:
+                raise ValueError(f"the kernel is for {self.dtype} on the processor, not {x.dtype} on {x.device}")
             if x.stride()[1:] != (head_dim, 1) and not x[0].is_contiguous():
                 raise ValueError("the heads of a row must lie behind one another")
         if not n == num_keys == plan.num_tokens or head_dim != key_dim or v.shape != k.shape or heads % kv_heads:

@@ -92,3 +92,5 @@ void multiply_bf16(const Layer& layer, const LinearCall& call);
 void multiply_amx(const Layer& layer, const LinearCall& call);
 
 }  // namespace handful
+
+HANDFUL_API void handful_linear(const handful::Layer* layer, const handful::LinearCall* call);

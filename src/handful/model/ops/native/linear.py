@@ -19,7 +19,7 @@ PANEL = 32
 DEPTH = 64
 MAX_DEPTH = 65_536  # 255 * 127 * 65,536 still fits into 32 bits
 ZERO_BYTE = 128  # of activations without a sign, which is what VNNI multiplies
-_TILE_ROWS = 16
+TILE_ROWS = 16
 
 _ACTIVATIONS = {None: 0, "gelu": 1, "gelu_tanh": 2, "relu": 3, "silu": 4}
 _NORMS = {"layer": 1, "rms": 2}
@@ -83,8 +83,8 @@ class NativeProduct:
         self._function = found.functions.handful_linear
         self.num_in, self.num_out = weights.num_in, weights.num_out
         self.padded_in = weights.panels.shape[1] * weights.panels.shape[3]
-        self._features = found.features if tiles else found.features & ~AMX
-        self._row_bytes = self.padded_in * weights.panels.dtype.itemsize
+        self.features = found.features if tiles else found.features & ~AMX
+        self.row_bytes = self.padded_in * weights.panels.dtype.itemsize
         norm_weight, norm_bias = _padded_norm(weights.norm, self.padded_in)
         self._kept = (weights, norm_weight, norm_bias)  # the memory that `_layer` points to
         arrays = (weights.panels, weights.scales, weights.offsets, weights.bias, norm_weight, norm_bias)
@@ -100,14 +100,14 @@ class NativeProduct:
             weights.rotation,
             0.0 if weights.norm is None else weights.norm.eps,
         )
-        self._address = ctypes.addressof(self._layer)
+        self.address = ctypes.addressof(self._layer)
 
     def linear(self, x: Tensor, residual: Tensor | None = None, *, dtype: torch.dtype | None = None) -> Tensor:
         """x `[N, in]` in float32 or bfloat16 -> `[N, out]` in `dtype` (x's, if None), added to `residual`."""
         x = self._checked_input(x)
         out = self._output(x.shape[0], dtype or x.dtype, residual)
-        rows = -(-x.shape[0] // _TILE_ROWS) * _TILE_ROWS
-        packed = torch.empty(rows * self._row_bytes, dtype=torch.uint8)
+        rows = -(-x.shape[0] // TILE_ROWS) * TILE_ROWS
+        packed = torch.empty(rows * self.row_bytes, dtype=torch.uint8)
         scales = torch.empty(rows)
         call = _Call(
             x.data_ptr(),
@@ -120,9 +120,9 @@ class NativeProduct:
             _TYPES[x.dtype],
             _TYPES[out.dtype],
             num_threads(),
-            self._features,
+            self.features,
         )
-        self._function(self._address, ctypes.addressof(call))
+        self._function(self.address, ctypes.addressof(call))
         return out
 
     def _checked_input(self, x: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from handful.model.ops.native.openmp import openmp
 from handful.types import Instructions
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 8  # what features.cpp says
+INTERFACE = 9  # what features.cpp says
 AVX512, AVX512_BF16, AVX512_VNNI, AMX, AVX2, AVX_VNNI = 1, 2, 4, 8, 16, 32
 
 _LEFT: dict[Instructions, int] = {"all": ~0, "avx512": ~AMX, "avx-vnni": AVX2 | AVX_VNNI, "avx2": AVX2, "none": 0}
@@ -60,6 +61,14 @@ def library() -> Library | None:
     """The native library, or None where it wasn't built or can't be loaded: everything then runs on torch's own."""
     found = _loaded()
     return None if found is None else Library(found.functions, found.features & _LEFT[_limit.instructions])
+
+
+def address_of(function: Any) -> int:
+    """Where a function of the library lies, for another that calls it."""
+    found = ctypes.cast(function, ctypes.c_void_p).value
+    if found is None:
+        raise ValueError("there is no such function")
+    return found
 
 
 @cache

@@ -3,18 +3,10 @@
 #pragma once
 
 #include "handful.h"
+#include "rotation.h"
 #include "team.h"
 
 namespace handful::HANDFUL_LEVEL {
-
-// Heads [rows][heads][head_dim], `stride` elements from row to row; cos and signed sin [rows][head_dim]; all of `type`.
-struct Rotation {
-  char* x;
-  const char* cos;
-  const char* sin;
-  int64_t rows, stride, heads, head_dim, dims;
-  int32_t type, threads;
-};
 
 namespace {
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from handful.model.ops.native.loading import AVX2, AVX512, library
+from handful.model.ops.native.loading import AVX2, AVX512, address_of, library
 from handful.model.ops.native.threads import num_threads
 
 _TYPES = {torch.float32: 0, torch.bfloat16: 1}
@@ -42,6 +42,12 @@ def rotate_heads(x: Tensor, cos: Tensor, sin: Tensor, dims: int) -> None:
     pointers = (x.data_ptr(), cos.data_ptr(), sin.data_ptr())
     sizes = (rows, x.stride(0), heads, head_dim, dims)
     function(ctypes.byref(_Call(*pointers, *sizes, _TYPES[x.dtype], num_threads())))
+
+
+def rotate_address() -> int | None:
+    """Where the function lies, for a kernel that calls it; None where there is none."""
+    function = _function()
+    return None if function is None else address_of(function)
 
 
 def _function() -> Callable[..., None] | None:

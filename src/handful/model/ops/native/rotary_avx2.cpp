@@ -4,4 +4,4 @@
 // (the order matters: the rotation is written over the lanes)
 #include "rotary.h"
 
-HANDFUL_API void handful_rotate_avx2(const handful::avx2::Rotation* call) { handful::avx2::rotate(*call); }
+HANDFUL_API void handful_rotate_avx2(const handful::Rotation* call) { handful::avx2::rotate(*call); }

@@ -4,4 +4,4 @@
 // (the order matters: the rotation is written over the lanes)
 #include "rotary.h"
 
-HANDFUL_API void handful_rotate_avx512(const handful::avx512::Rotation* call) { handful::avx512::rotate(*call); }
+HANDFUL_API void handful_rotate_avx512(const handful::Rotation* call) { handful::avx512::rotate(*call); }
