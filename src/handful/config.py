@@ -10,8 +10,17 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from handful.control_groups import usable_memory
 from handful.errors import InvalidParameterError
 from handful.types import Device, Instructions, Precision
+
+_KV_MEMORY_MB = 2048
+
+
+def _kv_memory_mb() -> int:
+    """What a cache that fills up in the course of a day may take without the process being ended for it."""
+    there = usable_memory()
+    return _KV_MEMORY_MB if there is None else max(16, min(_KV_MEMORY_MB, (there >> 20) // 4))
 
 
 class Settings(BaseSettings):
@@ -27,8 +36,12 @@ class Settings(BaseSettings):
         default="all",
         description="The most that handful's own kernels use of the processor: all, avx512, avx-vnni, avx2 or none.",
     )
-    threads: int = Field(default=0, ge=0, description="CPU threads of the engine; 0 takes every core.")
-    kv_memory_mb: int = Field(default=2048, ge=16, description="Most memory for keys and values, in MiB a model.")
+    threads: int = Field(default=0, ge=0, description="CPU threads of the engine; 0: as many as this process may use.")
+    kv_memory_mb: int = Field(
+        default_factory=_kv_memory_mb,
+        ge=16,
+        description="Most memory for keys and values, in MiB a model; else 2048 or a quarter of what there is.",
+    )
     max_batched_tokens: int = Field(default=1024, ge=16, description="Tokens computed in one step of the engine.")
     max_running_requests: int = Field(default=256, ge=1, description="Completions computed side by side.")
     drafts: bool = Field(default=True, description="Guess ahead from a prompt's own text: fewer steps, the same text.")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from handful.config import settings
+from handful import config
+from handful.config import Settings, settings
 from handful.errors import InvalidParameterError
 
 
@@ -22,3 +23,15 @@ def test_a_variable_that_holds_what_cannot_be_is_named(
         settings.__wrapped__()
     assert refused.value.parameter == variable
     assert refused.value.problem.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("gibibytes", "taken_mb"), [(None, 2048), (64, 2048), (8, 2048), (4, 1024), (1, 256), (0.03, 16)]
+)
+def test_keys_and_values_take_a_quarter_of_a_small_machine(
+    gibibytes: float | None, taken_mb: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HANDFUL_KV_MEMORY_MB", raising=False)
+    monkeypatch.setattr(config, "usable_memory", lambda: None if gibibytes is None else int(gibibytes * 2**30))
+    assert Settings().kv_memory_mb == taken_mb
+    assert Settings(kv_memory_mb=3000).kv_memory_mb == 3000

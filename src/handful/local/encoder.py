@@ -1,8 +1,7 @@
 """`load_encoder`: a sentence encoder's name becomes something that turns texts into vectors."""
 
-import torch
-
 from handful.config import Settings, settings
+from handful.local.threads import set_threads
 from handful.model.source import resolve
 from handful.pipelines.encoder import Encoder
 from handful.types import Device
@@ -20,6 +19,5 @@ def load_encoder(
     `device` overrides the settings. Raises NotFoundError, CheckpointError (a model of another kind), NotReadyError.
     """
     used = configuration or settings()
-    if used.threads:
-        torch.set_num_threads(used.threads)
+    set_threads(used)
     return Encoder(resolve(name, revision=revision, settings=used), device or used.device)

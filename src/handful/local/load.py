@@ -1,10 +1,9 @@
 """`load`: a model's name, folder or file becomes something that answers."""
 
-import torch
-
 from handful.config import Settings, settings
 from handful.local.model import LocalModel
 from handful.local.native import native_model
+from handful.local.threads import set_threads
 from handful.local.transformers_backend import transformers_model
 from handful.model.checkpoint import read_config
 from handful.model.families import is_native
@@ -30,8 +29,7 @@ def load(
     Transformers (`info.engine` says which). Raises NotFoundError, CheckpointError, NotReadyError.
     """
     used = configuration or settings()
-    if used.threads:
-        torch.set_num_threads(used.threads)
+    set_threads(used)
     limit_instructions(used.instructions)
     files = resolve(name, revision=revision, settings=used)
     chosen = (precision or used.precision, device or used.device)

@@ -40,9 +40,8 @@ def load_any(name: str, precision: Precision | None, device: Device | None) -> S
 
     Raises InvalidParameterError (a precision that it can't run in), NotFoundError, CheckpointError, NotReadyError.
     """
-    import torch
-
     from handful.local import load
+    from handful.local.threads import set_threads
     from handful.model.fingerprint import fingerprint
     from handful.model.precision import resolve_device
     from handful.model.source import resolve
@@ -54,8 +53,7 @@ def load_any(name: str, precision: Precision | None, device: Device | None) -> S
     files = resolve(name, settings=used)
     if task_of(files.folder) in (None, TEXT_GENERATION):
         return cast(ServedModel, load(name, precision=precision, device=device))
-    if used.threads:
-        torch.set_num_threads(used.threads)
+    set_threads(used)
     model = load_nlp_model(files, device or used.device, precision or used.precision)
     place = str(resolve_device(device or used.device))
     served = ServedNlpModel(model, name, device=place, max_waiting_items=used.max_queued_requests)
