@@ -4,7 +4,7 @@ Exit codes: 0 done, 1 what was asked can't be done (the line says what to change
 handful's own, 130 interrupted.
 """
 
-import os
+import errno
 import sys
 import traceback
 from typing import Annotated
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import handful
-from handful.cli import compare, distill, models, prompt, run, serve, sweep, tokens, tune, users
+from handful.cli import compare, distill, models, prompt, run, serve, standard_streams, sweep, tokens, tune, users
 from handful.cli import eval as eval_command
 from handful.errors import HandfulError, UserError
 
@@ -39,6 +39,11 @@ app.add_typer(users.app, name="users")
 
 EXIT_USER, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
 
+# What the machine refuses whoever asks: a full disk or one that can't be written to, standard output's among them.
+_OF_THE_SYSTEM = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+)
+
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -59,6 +64,7 @@ def options(
 
 def main() -> None:
     """Run the command line; the only function that ends the process."""
+    standard_streams.prepare()
     sys.exit(_run(sys.argv[1:]))
 
 
@@ -71,14 +77,24 @@ def _run(arguments: list[str]) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output left (`handful ... | head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        standard_streams.give_up_output()
         return EXIT_USER
     except HandfulError as error:
         return _report(arguments, str(error), EXIT_USER if isinstance(error, UserError) else EXIT_FAULT)
+    except OSError as error:
+        standard_streams.give_up_output()
+        if error.errno not in _OF_THE_SYSTEM:
+            return _report_fault(arguments, error)
+        where = error.filename or "Reading or writing failed"
+        return _report(arguments, f"{where}: {error.strerror}.", EXIT_USER)
     except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, told in one line
-        line = f"{type(error).__name__}: {error}. This is a fault in handful; run again with --debug for details."
-        return _report(arguments, line, EXIT_FAULT)
+        return _report_fault(arguments, error)
     return 0
+
+
+def _report_fault(arguments: list[str], error: Exception) -> int:
+    line = f"{type(error).__name__}: {error}. This is a fault in handful; run again with --debug for details."
+    return _report(arguments, line, EXIT_FAULT)
 
 
 def _report(arguments: list[str], line: str, code: int) -> int:

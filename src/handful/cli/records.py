@@ -6,6 +6,7 @@ else is refused by name. A record that was being written when the run was killed
 a file (it is locked).
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -50,6 +51,9 @@ class RecordFile:
                 _check_identity(path, identity)
             else:
                 _write_sidecar(path, identity)
+        except OSError as error:
+            self.close()
+            raise _unwritable(path, error) from None
         except BaseException:
             self._file.close()
             raise
@@ -70,16 +74,24 @@ class RecordFile:
         return record.input == self._format.as_read(given)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Write records behind the last one and hand them to the system, so that they survive this process."""
+        """Write records behind the last one and hand them to the system, so that they survive this process.
+
+        Raises UserError where the system takes no more: the records that are whole stay, a rerun goes on behind them.
+        """
         content = b"".join(self._format.encode(record) for record in records)
         if self._file.tell() == 0:
             content = self._format.header() + content
-        self._file.write(content)
-        self._file.flush()
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            problem = f"The output {self.path} can't be written: {error.strerror}."
+            raise UserError(problem, fix="Make room; then the same command continues.") from None
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what couldn't be written was told of, and is tried once more here
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -94,8 +106,7 @@ def _open_locked(path: Path) -> BinaryIO:
     try:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise NotFoundError(f"The output {path} can't be written: {reason}.", fix="Choose another --output.") from None
+        raise _unwritable(path, error) from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise UserError(
@@ -107,6 +118,11 @@ def _open_locked(path: Path) -> BinaryIO:
         file.close()
         raise UserError(f"Another run is writing {path}.", fix="Wait for it, or choose another --output.") from None
     return file
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> NotFoundError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return NotFoundError(f"The output {path} can't be written: {reason}.", fix="Choose another --output.")
 
 
 def sidecar_path(path: Path) -> Path:
