@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="A task file with labels, and examples.")]
 UnlabelledOption = Annotated[
-    Path, typer.Option("--unlabelled", "-u", help="A txt, CSV or JSONL file of texts like those to come.")
+    Path, typer.Option("--unlabelled", "-u", help="A txt, CSV, TSV or JSONL file of texts like those to come.")
 ]
 LabelledOption = Annotated[
     Path | None, typer.Option("--labelled", help="Rows with the right labels: what is lost and gained in accuracy.")

@@ -1,9 +1,10 @@
-"""Reading what is to be predicted: texts, or txt, CSV and JSONL, one row at a time in constant memory.
+"""Reading what is to be predicted: texts, or txt, CSV, TSV and JSONL, one row at a time in constant memory.
 
 A bad row (not UTF-8, not JSON, a cell missing) is a `Row` with a `problem`: it is reported in its place and the rows
 after it are read as usual. Only what spoils every row (no such column, an unknown format) is an error.
 """
 
+import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from typing import Any, BinaryIO, Literal
 from handful.errors import InvalidInputError, InvalidParameterError
 from handful.task.problem import did_you_mean, join_words
 
-Format = Literal["txt", "csv", "jsonl"]
+Format = Literal["txt", "csv", "tsv", "jsonl"]
 Given = str | dict[str, str]
 
 # A longer line is refused as a row, so one line without an end can't take all memory.
 MAX_LINE_BYTES = 8 * 1024 * 1024
-_EXTENSIONS: dict[str, Format] = {".txt": "txt", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_EXTENSIONS: dict[str, Format] = {".txt": "txt", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _USUAL_NAMES = ("input", "text")
 
 
@@ -49,7 +50,8 @@ def choose_format(path: Path | None, asked: Format | None, variables: Sequence[s
         return "txt" if len(variables) == 1 else "jsonl"
     found = _EXTENSIONS.get(path.suffix.lower())
     if found is None:
-        raise InvalidParameterError("--input", f"has no extension that is known ({path.name}).", fix="Add --format.")
+        fix = f"Known are {join_words(_EXTENSIONS)}; for a file of another name add --format."
+        raise InvalidParameterError("--input", f"has no extension that is known ({path.name}).", fix=fix)
     return found
 
 
@@ -75,7 +77,9 @@ def read_rows(stream: BinaryIO, kind: Format, variables: Sequence[str], column: 
     if column is not None and len(variables) > 1:
         fix = f"Name the columns {join_words(variables)}."
         raise InvalidParameterError("--column", f"names one column; this task needs {len(variables)}.", fix=fix)
-    return _csv_rows(stream, variables, column) if kind == "csv" else _jsonl_rows(stream, variables, column)
+    if kind == "jsonl":
+        return _jsonl_rows(stream, variables, column)
+    return _table_rows(stream, kind, variables, column)
 
 
 def _read_lines(stream: BinaryIO) -> Iterator[_Line]:
@@ -84,7 +88,9 @@ def _read_lines(stream: BinaryIO) -> Iterator[_Line]:
     while content := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
         if number == 1:
-            content = content.removeprefix(b"\xef\xbb\xbf")  # the byte-order mark of some editors
+            if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # and UTF-32's: as PowerShell writes
+                raise InvalidInputError("The input is UTF-16 text.", fix="Save the file as UTF-8.")
+            content = content.removeprefix(codecs.BOM_UTF8)  # the mark of some editors
         if len(content) > MAX_LINE_BYTES:
             while not content.endswith(b"\n") and content:
                 content = stream.readline(MAX_LINE_BYTES)
@@ -150,28 +156,33 @@ def _find_column(columns: Sequence[str], variable: str) -> str | None:
     return columns[0] if len(columns) == 1 else None
 
 
-def _csv_rows(stream: BinaryIO, variables: Sequence[str], column: str | None) -> Iterator[Row]:
+def _table_rows(stream: BinaryIO, kind: Format, variables: Sequence[str], column: str | None) -> Iterator[Row]:
+    """CSV as spreadsheets write it; TSV without quotes (IANA text/tab-separated-values)."""
     import csv
 
     csv.field_size_limit(MAX_LINE_BYTES)
     bad_lines: list[str] = []
-    reader = csv.reader(_csv_lines(stream, bad_lines), strict=True)
+    options: dict[str, Any] = {"strict": True} if kind == "csv" else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    reader = csv.reader(_table_lines(stream, bad_lines), **options)
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
-        raise InvalidInputError(f"line 1: the CSV header can't be read: {error}.") from None
+        fix = "Save it with line feeds between rows, and close every quote."
+        raise InvalidInputError(f"line 1: the {kind.upper()} header can't be read: {error}.", fix=fix) from None
     if bad_lines:
-        raise InvalidInputError(f"The CSV header: {bad_lines[0]}.", fix="Save the file as UTF-8.")
+        raise InvalidInputError(f"The {kind.upper()} header: {bad_lines[0]}.", fix="Save the file as UTF-8.")
     if not header:
         return
-    places = _places(header, variables, column)
+    if kind == "csv":
+        _check_commas(header, column)
+    places = _places(header, variables, column, kind.upper())
     while True:
         place = f"line {reader.line_num + 1}"
         bad_lines.clear()
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield Row(place, "", f"is not CSV: {error}")
+            yield Row(place, "", f"is not {kind.upper()}: {error}")
             continue
         if cells is None:
             return
@@ -179,30 +190,39 @@ def _csv_rows(stream: BinaryIO, variables: Sequence[str], column: str | None) ->
             yield _csv_row(place, cells, header, places, bad_lines)
 
 
-def _csv_lines(stream: BinaryIO, bad_lines: list[str]) -> Iterator[str]:
+def _check_commas(header: list[str], column: str | None) -> None:
+    """Refuse what is one column only because it isn't commas that stand between the cells: all would be one text."""
+    other = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
+    if other is not None and column != header[0]:
+        found, way = ("semicolons", "Save it with commas") if other == ";" else ("tabs", "Add --format tsv")
+        fix = f"{way}; if it is one column, name it with --column."
+        raise InvalidInputError(f"The CSV's header `{header[0]}` has {found} and no commas.", fix=fix)
+
+
+def _table_lines(stream: BinaryIO, bad_lines: list[str]) -> Iterator[str]:
     for line in _read_lines(stream):
         if line.problem:
             bad_lines.append(line.problem)
         yield line.text or "\n"  # a line too long to be read: an empty one in its place keeps the line numbers
 
 
-def _places(header: list[str], variables: Sequence[str], column: str | None) -> dict[str, int]:
+def _places(header: list[str], variables: Sequence[str], column: str | None, what: str) -> dict[str, int]:
     """Where in a row each variable's cell is."""
     there = f"The columns are {join_words(header)}."
     for name in header:
         if header.count(name) > 1:
-            raise InvalidInputError(f"The CSV has two columns `{name}`.", fix="Rename one.")
+            raise InvalidInputError(f"The {what} has two columns `{name}`.", fix="Rename one.")
     if len(variables) == 1:
         found = column or _find_column(header, variables[0])
         if found not in header:
             nearest = did_you_mean(found or variables[0], header)
             fix = f"{there} {nearest or 'Choose one with --column.'}"
-            raise InvalidInputError(f"The CSV has no column `{found or variables[0]}`.", fix=fix)
+            raise InvalidInputError(f"The {what} has no column `{found or variables[0]}`.", fix=fix)
         return {variables[0]: header.index(found)}
     for name in variables:
         if name not in header:
             fix = f"{there} {did_you_mean(name, header)}".strip()
-            raise InvalidInputError(f"The CSV has no column `{name}`.", fix=fix)
+            raise InvalidInputError(f"The {what} has no column `{name}`.", fix=fix)
     return {name: header.index(name) for name in variables}
 
 

@@ -12,7 +12,7 @@ from handful.types import Calibration, Device, Precision
 
 TextsArgument = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="The texts to predict.")]
 InputOption = Annotated[
-    Path | None, typer.Option("--input", "-i", help="A txt, CSV or JSONL file; - is standard input.")
+    Path | None, typer.Option("--input", "-i", help="A txt, CSV, TSV or JSONL file; - is standard input.")
 ]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write there: CSV if it ends in .csv, else JSONL. Continues.")
@@ -25,7 +25,7 @@ PrecisionOption = Annotated[
     Precision | None, typer.Option(help="float32 is exact; auto takes the fastest that is safe.")
 ]
 DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when there is one.")]
-ColumnOption = Annotated[str | None, typer.Option(help="The CSV column or JSON key that holds the text.")]
+ColumnOption = Annotated[str | None, typer.Option(help="The column or JSON key that holds the text.")]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="How to read the input, whatever its name.")]
 CalibrationOption = Annotated[
     Calibration | None, typer.Option(help="auto is the default; none reads the labels as the model gives them.")

@@ -170,7 +170,40 @@ def test_format_overrides_the_extension(shell: Shell) -> None:
 
 def test_an_unknown_extension_asks_for_the_format(shell: Shell) -> None:
     shell.write("in.dat", "a\n")
-    assert "Add --format" in shell("run", "shout.yaml", "--input", "in.dat").err
+    told = "Known are `.txt`, `.csv`, `.tsv`, `.jsonl` and `.ndjson`; for a file of another name add --format."
+    assert told in shell("run", "shout.yaml", "--input", "in.dat").err
+
+
+def test_a_tsv_is_read_by_its_column_and_a_quote_in_it_is_a_character(shell: Shell) -> None:
+    shell.write("in.tsv", 'n\ttext\r\n1\ta "b\r\n2\tc\td\r\n3\te, f;\r\n')
+    done = shell("run", "shout.yaml", "--input", "in.tsv", "--json")
+    assert [record["prediction"] for record in done.records] == ['A "B', None, "E, F;"]
+    assert done.records[1]["error"] == "line 3: has 3 cells where the header has 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("in.txt", "hello\n".encode("utf-16"), "The input is UTF-16 text. Save the file as UTF-8."),
+        ("in.csv", "text,n\nab,1\n".encode("utf-16"), "The input is UTF-16 text. Save the file as UTF-8."),
+        ("in.csv", b"text;n\nab;1\n", "The CSV's header `text;n` has semicolons and no commas. Save it with commas"),
+        ("in.csv", b"text\tn\nab\t1\n", "has tabs and no commas. Add --format tsv"),
+        ("in.csv", b"text\rab\rcd\r", "Save it with line feeds between rows"),
+    ],
+)
+def test_a_file_of_which_every_row_would_be_read_wrongly_is_refused(
+    shell: Shell, name: str, content: bytes, told: str
+) -> None:
+    shell.write(name, content)
+    done = shell("run", "shout.yaml", "--input", name)
+    assert (done.code, done.out) == (1, "")
+    assert told in done.err
+
+
+def test_a_single_column_with_a_semicolon_in_its_name_can_be_named(shell: Shell) -> None:
+    shell.write("in.csv", "what; why\nab;1\n")
+    done = shell("run", "shout.yaml", "--input", "in.csv", "--column", "what; why", "--json")
+    assert done.records[0]["prediction"] == "AB;1"
 
 
 def test_bad_rows_become_records_and_lose_nothing(shell: Shell) -> None:
