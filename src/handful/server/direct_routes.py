@@ -4,7 +4,8 @@ FastAPI describes our routes, and could call them: but finding one among sixty, 
 dependencies that nobody has was half of what a request cost before its model began. Our routes take the request and
 the texts in their path, nothing else, so a table by the shape of the path finds them. What stands behind the `?` and
 means nothing to the route is refused here, for all of them (query.py). What isn't in the table, or is asked by
-another method, is passed on, and FastAPI answers as ever: 404, 405, slashes too many, /openapi.json, websockets.
+another method (HEAD is as good as GET), is passed on, and FastAPI answers as ever: 404, 405, slashes too many,
+/openapi.json, websockets.
 """
 
 import inspect
@@ -57,8 +58,11 @@ class DirectRoutes:
         return await response(scope, receive, send)
 
     def _find(self, scope: Scope) -> tuple[APIRoute, dict[str, str]] | None:
-        path: str = scope["path"]
-        for route in self._routes.get((scope["method"], path.count("/")), ()):
+        path, method = scope["path"], scope["method"]
+        method = (
+            "GET" if method == "HEAD" else method
+        )  # the same without a body (RFC 9110, 9.3.2); uvicorn leaves it out
+        for route in self._routes.get((method, path.count("/")), ()):
             match = route.path_regex.match(path)
             if match is not None:
                 return route, match.groupdict()

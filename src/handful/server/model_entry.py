@@ -19,6 +19,8 @@ STALLED_S = 60.0
 _log = logging.getLogger("handful.server")
 _BYTES_PER_S = 150e6
 _START_S = 5.0
+_ASSUMED_DOWNLOAD = 1.0, 10_000_000
+"""Seconds and bytes taken to have come already: by itself, the first half second without a byte promises years."""
 _LOGGED_PARTS = 20
 
 
@@ -133,7 +135,8 @@ class ModelEntry:
         if num_done >= num_all:
             return max(loading_s - (now - self.noted_at), (now - self.noted_at) / 2, 1.0)
         began_at, num_before = self.download_began
-        seconds_each = (now - began_at) / max(num_done - num_before, 1)
+        assumed_s, assumed_bytes = _ASSUMED_DOWNLOAD
+        seconds_each = (now - began_at + assumed_s) / (num_done - num_before + assumed_bytes)
         return (num_all - num_done) * seconds_each + loading_s
 
     def load(self) -> None:

@@ -63,3 +63,11 @@ def test_models_are_closed_when_the_server_stops() -> None:
     model = FakeModel()
     statuses(model)
     assert model.is_closed
+
+
+def test_probes_may_leave_the_body_out() -> None:
+    async def check() -> list[int]:
+        async with client_of(state_with(FakeModel())) as client:
+            return [(await client.head(path)).status_code for path in ("/health", "/ready", "/metrics", "/nothing")]
+
+    assert run(check()) == [200, 200, 200, 404]

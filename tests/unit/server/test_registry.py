@@ -64,9 +64,20 @@ def test_while_it_is_downloaded_the_time_left_goes_by_the_rate_so_far(monkeypatc
         entry.note_download(num_done * 1_000_000, 600_000_000)
         left.append(entry.remaining_s(now))
     loading_s = 5 + 600e6 / 150e6
-    assert left[1:] == pytest.approx([50 + loading_s, 20 + loading_s, 10 + loading_s, loading_s])
+    assert left[1:] == pytest.approx([50 + loading_s, 20 + loading_s, 10 + loading_s, loading_s], rel=0.02)
     assert entry.remaining_s(44.0) == pytest.approx(loading_s - 4)
     assert entry.remaining_s(440.0) == pytest.approx(200)
+
+
+def test_before_the_first_byte_of_a_download_nobody_is_told_to_come_back_in_years(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = ModelEntry(ModelSource("default-embeddings", FakeModel().load), started_at=10.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 10.0)
+    entry.note_download(0, 83_506_384)
+    assert 5 < entry.remaining_s(10.5) < 20
+    assert entry.remaining_s(12.0) < 60
+    assert entry.remaining_s(130.0) > 1000  # a network that brings nothing
 
 
 def test_a_model_that_has_loaded_needs_no_more_time() -> None:
