@@ -1,11 +1,17 @@
-"""Checks of single values that callers give: each refuses by the name that the caller wrote (InvalidParameterError)."""
+"""Checks of single values that callers give: each refuses by the name that the caller wrote."""
 
 import math
 import re
 
-from handful.errors import InvalidParameterError
+from handful.errors import InvalidInputError, InvalidParameterError
 
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", re.ASCII)
+
+
+def check_is_list(what: str, given: object) -> None:
+    """InvalidInputError for one text where a list of them is meant: its characters would be taken for the texts."""
+    if isinstance(given, str | bytes):
+        raise InvalidInputError(f"The {what} must be a list of texts.", fix="For a single one, write [text].")
 
 
 def check_revision(name: str, value: str | None) -> None:

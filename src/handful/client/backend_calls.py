@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from handful.checks import check_is_list
 from handful.client.calls import StreamReader, json_bytes, no_part_of_a_text, read_answer, read_object
 from handful.client.exchange import Answer, Call
 from handful.errors import InvalidInputError, RemoteError
@@ -46,6 +47,7 @@ def generate(model: str, prompts: Sequence[Prompt], parameters: GenerationParame
 
 def score(model: str, prompts: Sequence[str], continuations: Sequence[str]) -> Call:
     """The call that scores continuations behind prompts."""
+    check_is_list("continuations", continuations)
     body = {"inputs": _inputs(prompts), "continuations": list(continuations)}
     return Call("POST", _path(model, "score"), json_bytes(body))
 
@@ -76,6 +78,7 @@ class Served:
 
     def parts(self, texts: Sequence[str], num_each: int = 1, most: int = MAX_TEXTS_A_CALL) -> Iterator[Sequence[str]]:
         """Texts in their order, in parts of a request's size, each text costing `num_each` completions."""
+        check_is_list("prompts", texts)
         most = max(1, min(most, self.max_completions, MAX_TEXTS_A_CALL) // num_each)
         start = num_characters = 0
         for index, text in enumerate(texts):

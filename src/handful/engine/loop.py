@@ -6,6 +6,7 @@ waits for room when asked to.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -23,6 +24,7 @@ from handful.errors import (
     InvalidInputError,
     NotReadyError,
     RequestAbortedError,
+    UserError,
 )
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class EngineLoop:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._limits = engine.scheduler.limits
+        self._process_id = os.getpid()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._inbox: deque[tuple[Request, Sink]] = deque()
@@ -85,8 +88,9 @@ class EngineLoop:
         called, so that requests that come one after the other begin in one step.
 
         Raises PromptTooLongError when one could never fit, InvalidInputError when they are more than the queue holds,
-        NotReadyError when shutting down, EngineError when dead.
+        NotReadyError when shutting down, EngineError when dead, UserError in a fork of the process that loaded it.
         """
+        self._check_process()
         for request in requests:
             self._engine.scheduler.check_fits(request)
         owner = requests[0].owner if requests else ""
@@ -132,6 +136,7 @@ class EngineLoop:
             finally:
                 done.set()
 
+        self._check_process()
         with self._lock:
             self._check_open()
         self._order(run)
@@ -172,6 +177,8 @@ class EngineLoop:
 
         What is not finished by then ends with RequestAbortedError. Idempotent.
         """
+        if self._process_id != os.getpid():
+            return
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -179,6 +186,12 @@ class EngineLoop:
         if self._thread.is_alive():
             self._order(self._abort_everything)
             self._thread.join()
+
+    def _check_process(self) -> None:
+        """A fork has the model and not its thread: it would wait for ever, if only for a lock of that thread's."""
+        if self._process_id != os.getpid():
+            fix = "Load it in this one; with multiprocessing, in each worker, or by the start method `spawn`."
+            raise UserError("The model was loaded in another process, of which this one is a fork.", fix=fix)
 
     def _check_open(self) -> None:
         if self._died is not None:
@@ -204,6 +217,8 @@ class EngineLoop:
         return len(self._inbox) + len(self._engine.scheduler.waiting)
 
     def _order(self, order: Callable[[], None]) -> None:
+        if self._process_id != os.getpid():
+            return
         with self._changed:
             self._orders.append(order)
             self._changed.notify_all()

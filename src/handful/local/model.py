@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handful.checks import check_is_list
 from handful.config import Settings
 from handful.engine.engine import Engine
 from handful.engine.labels import LabelTrie
@@ -87,10 +88,12 @@ class LocalModel:
 
     def score(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
         """See `Backend.score`."""
+        check_is_list("prompts", prompts)
         return self._scores([self.plan_score(prompt, continuations) for prompt in prompts])
 
     def score_behind(self, prefix: TunedPrefix, prompts: Sequence[str], continuations: Sequence[str]) -> list[Score]:
         """See `PrefixBackend.score_behind`."""
+        check_is_list("prompts", prompts)
         tokens = self.held.tokens_of(prefix)
         return self._scores([self.plan_score(prompt, continuations, behind=tokens) for prompt in prompts])
 
@@ -149,6 +152,7 @@ class LocalModel:
 
         What is remembered of the tokenising is remembered for the caller `owner` alone.
         """
+        check_is_list("prompts", prompts)
         texts = [prompt for prompt in prompts if not isinstance(prompt, tuple)]
         for text in texts:
             self._check_text(text)
@@ -207,6 +211,7 @@ class LocalModel:
         What is remembered of the tokenising is remembered for the caller `owner` alone. The prompt stands `behind` a
         prefix that the engine holds, in place of the tokens that the tokenizer adds at its start.
         """
+        check_is_list("continuations", continuations)
         if not continuations:
             raise InvalidInputError("There is nothing to score.", fix="Give at least one continuation.")
         ids = self.encode_prompts([prompt], owner)[0]

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -187,6 +188,19 @@ def test_a_prompt_that_is_no_text_is_refused(local: LocalModel, remote: RemoteMo
     for model in (local, remote):
         with pytest.raises(InvalidInputError):
             model.generate(["the review", prompt], GREEDY)
+
+
+def test_one_text_is_no_list_of_its_characters(local: LocalModel, remote: RemoteModel) -> None:
+    for model in (local, remote):
+        mistakes = (
+            partial(model.generate, "the review", GREEDY),
+            partial(model.embed, "the review"),
+            partial(model.score, "the review", [" a"]),
+            partial(model.score, ["the review"], " a"),
+        )
+        for ask in mistakes:
+            with pytest.raises(InvalidInputError, match=r"must be a list of texts\. For a single one, write \[text\]"):
+                ask()
 
 
 @pytest.mark.parametrize("labels", [[], ["", " a"]])

@@ -1,16 +1,19 @@
 """Requests that end early: at a deadline, given up at any moment, or refused because they could never be queued."""
 
 import asyncio
+import os
 import random
+import signal
 import threading
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from handful.errors import BusyError, InvalidInputError, RequestTimeoutError
+from handful.errors import BusyError, HandfulError, InvalidInputError, RequestTimeoutError
 from handful.local import LocalModel
 from handful.types import GenerationParameters
 from tests.unit.local.test_local_model import GREEDY, make
@@ -154,3 +157,33 @@ def test_requests_of_one_turn_of_the_event_loop_begin_in_one_step(closing: list[
     before = model.stats().num_steps
     assert all(not isinstance(answer, Exception) for answer in ask_all(model, *asked))
     assert model.stats().num_steps - before == 4
+
+
+def answer_in_a_fork(ask: Callable[[], object]) -> str:
+    """What a forked process gets; it is ended after a while where it waits for ever."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: there are threads, and that is the point
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        try:
+            answer = repr(ask())
+        except HandfulError as error:
+            answer = str(error)
+        os.write(writer, answer.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        answer = told.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+def test_in_a_fork_a_model_says_so_and_does_not_wait_for_ever(closing: list[LocalModel]) -> None:
+    model = made(closing)
+    model.generate(["the review"], GREEDY)
+    for ask in (lambda: model.generate(["the review"], GREEDY), lambda: model.score(["the"], [" a"])):
+        assert answer_in_a_fork(ask).startswith("The model was loaded in another process, of which this one is a fork.")
+    assert answer_in_a_fork(model.close) == "None"
+    assert model.generate(["the review"], GREEDY)
