@@ -6,6 +6,9 @@ import runpy
 from pathlib import Path
 
 import pytest
+from pydantic_core import PydanticUndefined
+
+from handful.config import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*.md"))]
@@ -62,3 +65,15 @@ def test_the_figures_page_says_how_they_were_measured_and_where_handful_loses() 
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8").lower()
     for word in ("processor", "torch", "transformers", "warm", "cold", "python benchmarks/", "loses"):
         assert word in page, word
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_the_settings_page_has_every_setting_as_it_is(name: str) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    described, default = Settings.model_fields[name].description, Settings.model_fields[name].default
+    row = re.search(rf"^\| `HANDFUL_{name.upper()}` \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    assert row is not None
+    assert row[1] == described
+    if default is not PydanticUndefined:  # one that is found out is told in words
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        assert row[2].strip("`") == ("" if default is None else shown)
