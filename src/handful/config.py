@@ -4,6 +4,9 @@ Each field can be set as `HANDFUL_<FIELD>` (`HANDFUL_HOME=/data/handful`). Comma
 The Hub's own variables (HF_HOME, HF_TOKEN, HF_HUB_OFFLINE, ...) are read by huggingface_hub itself.
 """
 
+import difflib
+import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from handful.errors import InvalidParameterError
 from handful.types import Device, Instructions, Precision
 
 _KV_MEMORY_MB = 2048
+_PREFIX = "HANDFUL_"
+_NEAR = 0.8  # of difflib's ratio: a letter or a word left out
 
 
 def _kv_memory_mb() -> int:
@@ -26,7 +31,7 @@ def _kv_memory_mb() -> int:
 class Settings(BaseSettings):
     """How handful runs on this machine."""
 
-    model_config = SettingsConfigDict(env_prefix="HANDFUL_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     home: Path = Field(default=Path("~/.cache/handful"), description="Cache folder: converted models.")
     model: str = Field(default="default", description="Model used where a task or command names none.")
@@ -71,9 +76,23 @@ class Settings(BaseSettings):
         return self.home.expanduser()
 
 
+def _check_names(variables: Iterable[str]) -> None:
+    """Refuse what is nearly a setting. Others may be somebody else's: Kubernetes sets HANDFUL_PORT for a service."""
+    known = {name.upper() for name in Settings.model_fields}
+    for variable in variables:
+        name = variable.removeprefix(_PREFIX)
+        if name != variable and name not in known:
+            for near in difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
+                raise InvalidParameterError(variable, "is no setting.", fix=f"Did you mean `{_PREFIX}{near}`?")
+
+
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once. Raises InvalidParameterError for a variable that holds what can't be."""
+    """The settings of this process, read once.
+
+    Raises InvalidParameterError for a variable that holds what can't be, or is a setting's name but for a slip.
+    """
+    _check_names(os.environ)
     try:
         return Settings()
     except ValidationError as error:

@@ -35,3 +35,20 @@ def test_keys_and_values_take_a_quarter_of_a_small_machine(
     monkeypatch.setattr(config, "usable_memory", lambda: None if gibibytes is None else int(gibibytes * 2**30))
     assert Settings().kv_memory_mb == taken_mb
     assert Settings(kv_memory_mb=3000).kv_memory_mb == 3000
+
+
+@pytest.mark.parametrize(
+    ("slip", "right"),
+    [("THREAD", "THREADS"), ("KV_MEMORY", "KV_MEMORY_MB"), ("MODELS", "MODEL"), ("DATABASE", "DATABASE_URL")],
+)
+def test_a_slip_in_a_name_is_refused_with_the_right_one(slip: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"HANDFUL_{slip}", "4")
+    with pytest.raises(InvalidParameterError) as refused:
+        settings.__wrapped__()
+    assert str(refused.value) == f"`HANDFUL_{slip}` is no setting. Did you mean `HANDFUL_{right}`?"
+
+
+@pytest.mark.parametrize("name", ["PORT", "SERVICE_HOST", "SERVICE_PORT", "PORT_8000_TCP", "PORT_8000_TCP_ADDR", "X"])
+def test_a_variable_of_somebody_elses_is_left_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"HANDFUL_{name}", "tcp://10.0.0.1:8000")
+    settings.__wrapped__()
