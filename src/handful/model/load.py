@@ -1,10 +1,12 @@
 """From a model's files to a model that runs: configuration -> spec -> checked, packed weights, and its tokenizer."""
 
 import logging
+import math
 from dataclasses import dataclass
 
 import torch
 
+from handful.control_groups import usable_memory
 from handful.errors import InvalidParameterError
 from handful.model.calibration import TEXT, Calibration
 from handful.model.checkpoint import Checkpoint, read_config
@@ -50,6 +52,7 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
     if tokenizer.vocab_size > spec.vocab_size:  # common and harmless: a padding token that was added to the tokenizer
         _log.warning("%s: the tokenizer has %d ids, the model %d", files.name, tokenizer.vocab_size, spec.vocab_size)
     with Checkpoint(files.folder) as checkpoint, told(files.name, checkpoint) as tensors:
+        _warn_of_memory(files, checkpoint, 1 if numbers.int8 else numbers.dtype.itemsize, place)
         calibration = _calibration(spec, tokenizer, precision) if numbers.int8 else None
         decoder = Decoder.load(spec, tensors, numbers.dtype, place, calibration)
     if calibration is not None and calibration.forbids(decoder.divergence):
@@ -80,6 +83,14 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
     )
     _log.info("loaded %s: %s, %d parameters, %s", info.name, info.architecture, info.num_parameters, info.precision)
     return LoadedModel(files, spec, decoder, tokenizer, info)
+
+
+def _warn_of_memory(files: ModelFiles, checkpoint: Checkpoint, bytes_each: int, place: torch.device) -> None:
+    """Say so where the weights alone are more than there is: the system ends such a process without a word."""
+    there, needed = usable_memory(), bytes_each * sum(math.prod(checkpoint.shape(name)) for name in checkpoint.names)
+    if place.type == "cpu" and there is not None and needed > there:
+        told = "%s: the weights take %.1f GB and this process may take %.1f GB; a smaller precision takes less"
+        _log.warning(told, files.name, needed / 1e9, there / 1e9)
 
 
 def _calibration(spec: ModelSpec, tokenizer: Tokenizer, precision: Precision) -> Calibration:

@@ -47,6 +47,18 @@ def test_the_info_says_what_the_model_is() -> None:
     assert (info.context_length, info.vocab_size, info.hidden_size, info.num_layers) == (640, 320, 48, 3)
 
 
+def test_weights_that_are_more_than_there_is_memory_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = files_of(checkpoint("llama"))
+    num_bytes = load_model(files, "float32", "cpu").info.weight_bytes
+    for there, is_told in ((num_bytes - 1, True), (num_bytes, False), (None, False)):
+        caplog.clear()
+        monkeypatch.setattr(load, "usable_memory", lambda there=there: there)
+        load_model(files, "float32", "cpu")
+        assert ("this process may take" in caplog.text) is is_told
+
+
 def test_the_tokenizer_comes_with_it() -> None:
     loaded = load_model(files_of(checkpoint("llama")), "float32", "cpu")
     assert loaded.tokenizer.decode(loaded.tokenizer.encode("the review")) == "the review"
