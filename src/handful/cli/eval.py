@@ -108,12 +108,13 @@ def _show(folder: Path, asked: EvalOptions) -> bool:
 
 def _is_good_enough(summary: "Summary", fail_under: float | None) -> bool:
     from handful.cli.output import tell
+    from handful.evals.intervals import ROUNDING
     from handful.evals.summary import metric_name
 
     if summary.num_errors:
         tell(f"error: {summary.num_errors} queries could not be answered; their records say why.")
     reached = summary.best.metrics[summary.metric].mean
-    if fail_under is not None and reached < fail_under:
+    if fail_under is not None and reached < fail_under - ROUNDING:
         tell(f"error: the best {metric_name(summary.metric)} is {reached:.4f}, below {fail_under:g}.")
         return False
     return summary.num_errors == 0

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from handful.evals.metrics import Values
 from handful.learn.probability import Vector
 
+ROUNDING = 1e-9
+"""Means of equal counts differ by less: (0.7 + 1.0 + 0.7) / 3 is below 0.8."""
 _LEVEL = 0.95
 _NUM_RESAMPLES = 1000
 

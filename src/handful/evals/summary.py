@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handful.errors import InvalidInputError
-from handful.evals.intervals import Interval, bootstrap, t_interval
+from handful.evals.intervals import ROUNDING, Interval, bootstrap, t_interval
 from handful.evals.journal import Key, Written
 from handful.evals.metrics import LabelAnswers, Values, label_metrics
 from handful.evals.text_metrics import text_intervals, text_metrics
@@ -219,9 +219,11 @@ def _worse_than_none(rows: Sequence[ResultRow], metric: str) -> Iterable[str]:
             for name in (series["predictor"], "task", "plain")
         )
         base = next((one for one in found if one is not None), None)
-        if base is None or series["shots"] == 0 or row.metrics[metric].mean >= base.metrics[metric].mean:
+        if base is None or series["shots"] == 0:
             continue
         few, none = row.metrics[metric], base.metrics[metric]
+        if few.mean > none.mean - ROUNDING:
+            continue
         sure = "" if few.high < none.low else " (the intervals overlap)"
         shots = f"{series['shots']} {'shot' if series['shots'] == 1 else 'shots'}"
         yield (

@@ -112,6 +112,13 @@ def test_fail_under_decides_the_exit_code_after_the_report_is_written(shell: She
     assert Path("run/report.html").exists()
 
 
+def test_a_share_that_is_just_reached_is_not_failed_for_its_last_bit(shell: Shell) -> None:
+    shell("eval", "own.yaml", "--data", "rows.csv", "--output", "run")
+    reached = json.loads(Path("run/summary.json").read_text())["rows"][0]["metrics"]["accuracy"]["mean"]
+    for share, code in ((reached + 1e-12, 0), (reached + 1e-6, 1)):
+        assert shell("eval", "--from", "run", "--quiet", "--fail-under", repr(share))[0] == code
+
+
 def test_a_free_text_task_has_exact_match_chrf_and_bleu(shell: Shell) -> None:
     code, out, _ = shell("eval", "shout.yaml", "--data", "loud.csv", "--output", "run", "--json")
     (row,) = json.loads(out)["rows"]

@@ -66,6 +66,13 @@ def test_it_says_when_examples_make_it_worse_than_none(tmp_path: Path) -> None:
     )
 
 
+def test_examples_that_make_it_no_worse_than_none_are_not_blamed_for_rounding(tmp_path: Path) -> None:
+    counts = {(0, 0, 0): 8, (2, 0, 0): 7, (2, 1, 0): 10, (2, 2, 0): 7}  # in floats (0.7 + 1.0 + 0.7) / 3 < 0.8
+    found = summary(tmp_path, [cell(0), cell(2), cell(2, 1), cell(2, 2)], first_right(counts))
+    assert found.rows[1].metrics["accuracy"].mean < found.rows[0].metrics["accuracy"].mean
+    assert found.remarks == ()
+
+
 def test_what_can_not_work_without_examples_is_held_against_plain(tmp_path: Path) -> None:
     def answer(one: dict[str, Any], item: int) -> dict[str, Any]:
         return right() if one["predictor"] == "plain" or item < 5 else wrong()
