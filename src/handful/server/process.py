@@ -7,6 +7,7 @@ whose engine has died ends with an error: whatever started it can start it again
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -115,8 +116,11 @@ class DrainingServer(uvicorn.Server):
             logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would tell how its own task was cancelled
             self.should_exit = self.force_exit = True
         else:
-            print(f"{signal.Signals(sig).name}: finishing what was accepted; again to stop at once", file=sys.stderr)
             self._loop.call_soon_threadsafe(self._start_drain)
+            with contextlib.suppress(OSError):  # whoever read what it says may have left (`handful serve 2>&1 | head`)
+                print(
+                    f"{signal.Signals(sig).name}: finishing what was accepted; again to stop at once", file=sys.stderr
+                )
 
     def _start_drain(self) -> None:
         self._draining = asyncio.ensure_future(self._drain_then_exit())
@@ -137,10 +141,11 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
     def when_settled(entry: ModelEntry) -> None:
         if entry.failure is None:
             keep_out()
-            return when_ready(entry)
+            with contextlib.suppress(OSError):  # see `handle_exit`
+                when_ready(entry)
+            return
         failures.append(entry.failure)
         server.should_exit = True
-        return None
 
     def has_died() -> bool:
         dead = [name for name, found in state.models.all_states().items() if found == "dead"]

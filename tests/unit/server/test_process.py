@@ -1,6 +1,10 @@
 """The socket of a server."""
 
+import asyncio
+import io
+import signal
 import socket
+import sys
 
 import httpx
 import pytest
@@ -22,6 +26,29 @@ def test_an_idle_connection_is_given_up_by_its_client_first() -> None:
     server = DrainingServer(create_app(state), state, lambda: False)
     clients = [httpx.Limits().keepalive_expiry, 15.0]  # aiohttp's
     assert server.config.timeout_keep_alive > 2 * max(each or 0.0 for each in clients)
+
+
+class Broken(io.StringIO):
+    """A stream whose reader has left."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_signal_ends_it_though_nobody_reads_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = state_with(FakeModel())
+    server = DrainingServer(create_app(state), state, lambda: False)
+
+    async def end() -> None:
+        with bind("127.0.0.1", 0) as listening:
+            serving = asyncio.ensure_future(server._serve(sockets=[listening]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            monkeypatch.setattr(sys, "stderr", Broken())
+            server.handle_exit(signal.SIGTERM, None)
+            await asyncio.wait_for(serving, 20)
+
+    asyncio.run(end())
 
 
 def test_a_port_in_use_is_one_clear_error() -> None:
