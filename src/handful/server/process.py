@@ -159,6 +159,7 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
         raise failures[0]
     if state.models.was_abandoned:
         # The loading thread can't be told to stop, and torch aborts the process where one still runs at its end.
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         logging.shutdown()  # lines of the last turn
         os._exit(0)
