@@ -31,7 +31,7 @@ def _kv_memory_mb() -> int:
 class Settings(BaseSettings):
     """How handful runs on this machine."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     home: Path = Field(default=Path("~/.cache/handful"), description="Cache folder: converted models.")
     model: str = Field(default="default", description="Model used where a task or command names none.")

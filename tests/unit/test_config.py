@@ -52,3 +52,9 @@ def test_a_slip_in_a_name_is_refused_with_the_right_one(slip: str, right: str, m
 def test_a_variable_of_somebody_elses_is_left_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"HANDFUL_{name}", "tcp://10.0.0.1:8000")
     settings.__wrapped__()
+
+
+@pytest.mark.parametrize("name", ["THREADS", "HOME", "MODEL", "TOKEN"])
+def test_an_empty_variable_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"HANDFUL_{name}", "")
+    assert getattr(settings.__wrapped__(), name.lower()) == Settings.model_fields[name.lower()].default
