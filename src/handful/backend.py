@@ -165,6 +165,11 @@ class AsyncPrefixBackend(Protocol):
 class PrefixTuner(PrefixBackend, Protocol):
     """A `Backend` that learns prefixes, too."""
 
+    def check_tunable(self) -> None:
+        """Raise InvalidParameterError for a model that can't be tuned, CheckpointError where what tunes it isn't
+        installed: what `tuned_prefix` would raise, before anything is computed."""
+        ...
+
     def tuned_prefix(
         self,
         shown: Sequence[str],

@@ -26,6 +26,10 @@ def evaluate(context: typer.Context, task: TaskArgument = None, *, asked: EvalOp
 
         handful eval sentiment.yaml --data reviews.csv --shots 0,2,4,8 --predictor plain,task,auto --output curve
 
+    Whether tuning prompts pays, with 64 examples a label; each example set takes some minutes:
+
+        handful eval sentiment.yaml --data reviews.csv --shots 128 --seeds 1 --predictor auto,tuned --output tuned
+
     In continuous integration, and the report once more from the records alone:
 
         handful eval sentiment.yaml --data reviews.csv --output measured --fail-under 0.8
@@ -56,7 +60,7 @@ def _check_fail_under(share: float | None) -> None:
 
 def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
     """Ask what the records lack; the folder of the records."""
-    from handful.cli.eval_options import encoder_name, open_encoder, opener, required
+    from handful.cli.eval_options import encoder_name, open_encoder, opener, prompt_epochs, provided, required
     from handful.cli.eval_progress import watch_evaluation
     from handful.cli.output import tell
     from handful.evals import plots
@@ -71,6 +75,7 @@ def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
     grid, source = grid_of(loaded.task, tasks, asked), source_of(loaded, asked)
     output = required("--output", asked.output, "the folder for records and report")
     plots.check_plots()
+    epochs = prompt_epochs(grid.predictors, asked.prompt_epochs, grid.models)
     found = load_data(source, loaded.task)
     encoder = open_encoder(encoder_name(grid.predictors, asked.encoder), asked.device)
     run = run_of(tasks, source, grid, found, asked)
@@ -79,9 +84,9 @@ def _evaluate_task(task_path: str, asked: EvalOptions) -> Path:
         if num_there and not asked.quiet:
             tell(f"{output}: {num_there} records are there already.")
         try:
-            with watch_evaluation(is_wanted=not asked.quiet and sys.stderr.isatty()) as watch:
+            with watch_evaluation(is_wanted=not asked.quiet and sys.stderr.isatty()) as (watch, advance):
                 open_model = opener(asked.precision, asked.device, asked.token, is_quiet=asked.quiet)
-                ask_all(tasks, found, grid, Opened(open_model, encoder), journal, watch)
+                ask_all(tasks, found, grid, Opened(open_model, provided(encoder, epochs, advance)), journal, watch)
         except KeyboardInterrupt:
             tell(f"interrupted: {sum(journal.num_done.values())} records are kept; the same command continues.")
             raise

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from handful.backend import Backend
     from handful.evals.data import Columns
     from handful.learn.encoded import NamedEncoder
+    from handful.learn.named import Provided
+    from handful.learn.tuned import Progress
 
 TaskArgument = Annotated[
     str | None, typer.Argument(metavar="TASK", help="A task file, or a task YAML of lm-evaluation-harness.")
@@ -33,6 +35,12 @@ PrecisionOption = Annotated[
 DeviceOption = Annotated[Device | None, typer.Option(help="auto takes a GPU when there is one.")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="What `encoder` and `nearest by encoder` read; left out, default-embeddings.")
+]
+PromptEpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--prompt-epochs", min=1, max=1000, help="How often `tuned` reads each example, minutes of work; left out, 5."
+    ),
 ]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Ask only so many queries, drawn at random once.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Start --output afresh.")]
@@ -99,6 +107,32 @@ def encoder_name(readings: "Sequence[str]", given: str | None) -> str | None:
         fix = f"Add {join_words(NEED_ENCODER)} to --predictor, or leave it out."
         raise InvalidParameterError("--encoder", "has no effect: no reading that is tried needs it.", fix=fix)
     return None
+
+
+def prompt_epochs(readings: "Sequence[str]", given: int | None, models: "Sequence[str]") -> int | None:
+    """How often `tuned` reads each example; None where it isn't tried. Raises `InvalidParameterError` for a number in
+    vain, and for a model that can't be tuned because it is behind a URL."""
+    from handful.cli.remote import is_url
+    from handful.errors import InvalidParameterError
+    from handful.learn.reading_names import TUNED
+    from handful.types import PrefixTuning
+
+    if TUNED not in readings:
+        if given is not None:
+            fix = f"Add {TUNED} to --predictor, or leave it out."
+            raise InvalidParameterError("--prompt-epochs", "has no effect: no reading that is tried tunes.", fix=fix)
+        return None
+    if any(map(is_url, models)):
+        problem = f"is behind a URL, and `{TUNED}` tunes the prompts of a model in this process."
+        raise InvalidParameterError("--model", problem, fix=f"Name one to load here, or take {TUNED} out.")
+    return given or PrefixTuning().num_epochs
+
+
+def provided(encoder: "NamedEncoder | None", epochs: int | None, advance: "Progress | None" = None) -> "Provided":
+    """What some readings need; `advance` is told the steps of tuning."""
+    from handful.learn.named import NOTHING, Provided
+
+    return Provided(encoder=encoder, prompt_epochs=epochs or NOTHING.prompt_epochs, advance=advance)
 
 
 def open_encoder(name: str | None, device: Device | None) -> "NamedEncoder | None":

@@ -19,6 +19,7 @@ from handful.cli.eval_options import (
     OutputOption,
     OverwriteOption,
     PrecisionOption,
+    PromptEpochsOption,
     QuietOption,
     TextColumnOption,
 )
@@ -44,7 +45,7 @@ PredictorOption = Annotated[
     str | None,
     typer.Option(
         help="A list of readings: task (as `run` answers), plain, contextual, domain, batch, channel, knn, nearest, "
-        "encoder, auto, ..."
+        "encoder, auto, tuned, ..."
     ),
 ]
 VariantOption = Annotated[
@@ -72,6 +73,7 @@ class EvalOptions:
     orders: OrdersOption = 1
     predictor: PredictorOption = None
     encoder: EncoderOption = None
+    prompt_epochs: PromptEpochsOption = None
     variant: VariantOption = None
     model: ModelsOption = None
     limit: LimitOption = None
@@ -147,7 +149,7 @@ def source_of(loaded: "Loaded", asked: EvalOptions) -> "Source":
 
 def run_of(tasks: "dict[str, Task]", source: "Source", grid: "Grid", data: "Data", asked: EvalOptions) -> "Run":
     """What the records depend on, and with what they were made."""
-    from handful.cli.eval_options import encoder_name
+    from handful.cli.eval_options import encoder_name, prompt_epochs
     from handful.config import settings
     from handful.evals.cells import COORDINATES
     from handful.evals.journal import Run
@@ -175,5 +177,7 @@ def run_of(tasks: "dict[str, Task]", source: "Source", grid: "Grid", data: "Data
     }
     if (encoder := encoder_name(grid.predictors, asked.encoder)) is not None:
         plan["encoder"] = encoder
+    if (epochs := prompt_epochs(grid.predictors, asked.prompt_epochs, grid.models)) is not None:
+        plan["prompt_epochs"] = epochs
     context = {"versions": versions(), "command": command_line(sys.argv[1:])}
     return Run(kind="eval", coordinates=COORDINATES, plan=plan, context=context)

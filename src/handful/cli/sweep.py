@@ -124,7 +124,7 @@ def _sweep_task(task_path: str, asked: SweepOptions) -> Path:
         if num_there and not asked.quiet:
             tell(f"{output}: {num_there} records are there already.")
         try:
-            with watch_evaluation(is_wanted=not asked.quiet and sys.stderr.isatty()) as watch:
+            with watch_evaluation(is_wanted=not asked.quiet and sys.stderr.isatty()) as (watch, _):
                 open_model = opener(asked.precision, asked.device, asked.token, is_quiet=asked.quiet)
                 ask_all(task, queries, axes, partial(open_model, model), journal, watch)
         except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """`handful tune`: a better wording, example set, order or reading of a task, found on labelled rows."""
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from handful.cli.eval_options import (
     EncoderOption,
     LabelColumnOption,
     LabelNamesOption,
+    PromptEpochsOption,
     TextColumnOption,
     encoder_name,
     open_encoder,
+    prompt_epochs,
+    provided,
 )
 from handful.cli.option_groups import grouped
 from handful.cli.remote import TokenOption
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from handful.evals.tune import Search, Step
     from handful.evals.tune_cost import Cost
     from handful.evals.tune_space import Space
+    from handful.learn.tuned import Progress as Steps
     from handful.task.task import Task
 
 TaskArgument = Annotated[Path, typer.Argument(metavar="TASK", help="A task file, such as examples/sentiment.yaml.")]
@@ -49,7 +54,7 @@ PredictorOption = Annotated[
     str | None,
     typer.Option(
         help="Readings to try: task,plain,contextual,domain (the default) and generate stay in the task file; batch, "
-        "channel, knn, nearest, encoder, centroid, logistic, auto ... make a folder."
+        "channel, knn, nearest, encoder, centroid, logistic, auto, tuned ... make a folder."
     ),
 ]
 SetsOption = Annotated[int, typer.Option(min=1, max=1000, help="Example sets drawn of each size.")]
@@ -75,6 +80,7 @@ class TuneOptions:
     words: WordsOption = None
     predictor: PredictorOption = None
     encoder: EncoderOption = None
+    prompt_epochs: PromptEpochsOption = None
     shots: ShotsOption = None
     sets: SetsOption = 4
     orders: OrdersOption = 2
@@ -136,12 +142,13 @@ def tune_task(space: "Space", asked: TuneOptions) -> None:
     from handful.evals.tune_space import candidates
 
     path = output_of(space, asked.output)
+    epochs = prompt_epochs(space.readings, asked.prompt_epochs, [_model_name(space.templates[0], asked)])
     data = _data(space, asked)
     tried = candidates(space, data.pool)
     name = encoder_name(space.readings, asked.encoder)
     encoder = open_encoder(None if asked.dry_run else name, asked.device)
     with contextlib.closing(_backend(space.templates[0], asked)) as backend:
-        search = Search(tried, data.queries, backend, encoder)
+        search = Search(tried, data.queries, backend, provided(encoder, epochs))
         cost = cost_of(search, tried, data.queries, backend)
         if asked.dry_run:
             return _tell_cost(cost, asked)
@@ -160,7 +167,8 @@ def _run(search: "Search", asked: TuneOptions) -> bool:
     from handful.cli.output import tell
 
     try:
-        with _progress(is_wanted=not asked.quiet and sys.stderr.isatty()) as show:
+        with _progress(is_wanted=not asked.quiet and sys.stderr.isatty()) as (show, advance):
+            search.provided = dataclasses.replace(search.provided, advance=advance)
             for step in search.run():
                 show(step)
     except KeyboardInterrupt:
@@ -220,11 +228,16 @@ def _data(space: "Space", asked: TuneOptions) -> "Data":
 
 def _backend(task: "Task", asked: TuneOptions) -> "Backend":
     from handful.cli.run import open_backend
-    from handful.config import settings
 
-    name = asked.model or task.model or settings().model
+    name = _model_name(task, asked)
     _say(asked, [f"loading {name} ..."])
     return open_backend(name, precision=asked.precision, device=asked.device, token=asked.token)
+
+
+def _model_name(task: "Task", asked: TuneOptions) -> str:
+    from handful.config import settings
+
+    return asked.model or task.model or settings().model
 
 
 def _say(asked: TuneOptions, lines: list[str]) -> None:
@@ -246,10 +259,13 @@ def _tell_cost(cost: "Cost", asked: TuneOptions) -> None:
 
 
 @contextlib.contextmanager
-def _progress(*, is_wanted: bool) -> "Iterator[Callable[[Step], None]]":
-    """Gives the function that is told each step; a bar with the best so far on a terminal's standard error."""
+def _progress(*, is_wanted: bool) -> "Iterator[tuple[Callable[[Step], None], Steps]]":
+    """Gives the function that is told each step, and the one for those of tuning prompts; a bar with the best so far on
+    a terminal's standard error."""
+    from handful.cli.eval_progress import ignore_steps, steps_of_tuning
+
     if not is_wanted:
-        yield lambda _: None
+        yield lambda _: None, ignore_steps
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -260,12 +276,13 @@ def _progress(*, is_wanted: bool) -> "Iterator[Callable[[Step], None]]":
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("best {task.fields[best]}", markup=False),
+        TextColumn("{task.fields[best]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
         bar = bars.add_task("queries", total=None, best="")
 
         def show(step: "Step") -> None:
-            bars.update(bar, completed=step.num_asked, total=step.num_planned, best=described_standing(step.best))
+            best = f"best {described_standing(step.best)}"
+            bars.update(bar, completed=step.num_asked, total=step.num_planned, best=best)
 
-        yield show
+        yield show, steps_of_tuning(bars, best="tuning prompts")

@@ -8,8 +8,7 @@ from typing import Any
 
 from handful.backend import Backend
 from handful.errors import InvalidInputError, InvalidParameterError, PromptTooLongError
-from handful.learn.encoded import NamedEncoder
-from handful.learn.named import Ready, make_ready
+from handful.learn.named import NOTHING, Provided, Ready, make_ready
 from handful.learn.predictor import Predictor, TextPredictor, most_probable_labels
 from handful.learn.reading_names import NAMES, TEXT_NAMES
 from handful.task.fit import ExamplesDroppedWarning, Fitter
@@ -58,7 +57,7 @@ def asking(
     *,
     seed: int,
     texts: Sequence[Input],
-    encoder: NamedEncoder | None = None,
+    provided: Provided = NOTHING,
 ) -> Iterator[Asker]:
     """An asker for `task` with its examples; its prefix is kept meanwhile. `texts`: unlabelled inputs of the domain.
 
@@ -68,7 +67,7 @@ def asking(
         with _pinned(task, backend):
             yield _own_reading(task.replace(calibration="none") if predictor == "plain" else task, backend)
     else:
-        yield asker_of(fitted_quietly(predictor, task, backend, seed=seed, texts=texts, encoder=encoder))
+        yield asker_of(fitted_quietly(predictor, task, backend, seed=seed, texts=texts, provided=provided))
 
 
 @contextmanager
@@ -106,12 +105,12 @@ def fitted_quietly(
     *,
     seed: int,
     texts: Sequence[Input],
-    encoder: NamedEncoder | None = None,
+    provided: Provided = NOTHING,
 ) -> Ready:
     """`make_ready` without its warnings: what was dropped is recorded with the answers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExamplesDroppedWarning)
-        return make_ready(name, task, backend, seed=seed, texts=texts, encoder=encoder)
+        return make_ready(name, task, backend, seed=seed, texts=texts, provided=provided)
 
 
 def asker_of(ready: Ready) -> Asker:

@@ -13,7 +13,7 @@ from handful.evals.cells import Cell, Grid
 from handful.evals.data import Item
 from handful.evals.journal import Journal
 from handful.evals.sets import Data, draw_set
-from handful.learn.encoded import NamedEncoder
+from handful.learn.named import NOTHING, Provided
 from handful.task.task import Task
 
 OpenModel = Callable[[str], Backend]
@@ -21,11 +21,10 @@ OpenModel = Callable[[str], Backend]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What an evaluation asks: models, each opened by its name when it is its turn, and the encoder of readings that
-    need one."""
+    """What an evaluation asks: models, each opened by its name when it is its turn, and what some readings need."""
 
     model: OpenModel
-    encoder: NamedEncoder | None = None
+    provided: Provided = NOTHING
 
 
 # Queries that are asked and written together: enough to fill the engine's steps.
@@ -61,7 +60,7 @@ class Recorder:
     queries: Sequence[Item]
     num_cells: int
     watch: Watch
-    encoder: NamedEncoder | None = None
+    provided: Provided = NOTHING
     num_asked: int = 0
     seconds: float = 0.0
 
@@ -106,7 +105,7 @@ def evaluate(tasks: Mapping[str, Task], data: Data, grid: Grid, opened: Opened, 
     A model is opened only where it has something left to answer. A cell whose predictor can't work with so few examples
     is left out and says why. Raises what the backend raises.
     """
-    recorder = Recorder(journal, data.queries, grid.num_cells, watch, encoder=opened.encoder)
+    recorder = Recorder(journal, data.queries, grid.num_cells, watch, provided=opened.provided)
     for model in grid.models:
         left = [cell for cell in _cells(tasks, grid, model) if not recorder.is_finished(cell.to_dict())]
         if not left:
@@ -136,7 +135,7 @@ def _ask_cell(cell: Cell, task: Task, data: Data, grid: Grid, backend: Backend, 
     with ExitStack() as stack:
         try:
             asker = stack.enter_context(
-                asking(task, backend, cell.predictor, seed=cell.set, texts=texts, encoder=recorder.encoder)
+                asking(task, backend, cell.predictor, seed=cell.set, texts=texts, provided=recorder.provided)
             )
         except (InvalidInputError, PromptTooLongError) as error:
             recorder.leave_out(cell.to_dict(), str(error))

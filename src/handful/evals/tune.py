@@ -18,9 +18,8 @@ from handful.errors import InvalidInputError
 from handful.evals.askers import Fields, asker_of, asking, fitted_quietly
 from handful.evals.data import Item
 from handful.evals.tune_space import Candidate
-from handful.learn.encoded import NamedEncoder
 from handful.learn.interval import wilson
-from handful.learn.named import Ready, ready_as_it_is
+from handful.learn.named import NOTHING, Provided, Ready, ready_as_it_is
 
 FIRST_QUERIES = 32
 MIN_FINALISTS = 2
@@ -90,11 +89,11 @@ class Search:
         tried: Sequence[Candidate],
         queries: Sequence[Item],
         backend: Backend,
-        encoder: NamedEncoder | None = None,
+        provided: Provided = NOTHING,
     ) -> None:
         self.standings = [Standing(candidate) for candidate in tried]
         self.backend = backend
-        self._encoder = encoder
+        self.provided = provided
         self._queries, self._test = _parted(queries)
         self._readings: dict[tuple[str, str], Ready] = {}
 
@@ -160,7 +159,7 @@ class Search:
             return ready_as_it_is(candidate.task, self.backend)
         texts = [item.inputs for item in self._queries[:NUM_TEXTS]]
         return fitted_quietly(
-            candidate.predictor, candidate.task, self.backend, seed=0, texts=texts, encoder=self._encoder
+            candidate.predictor, candidate.task, self.backend, seed=0, texts=texts, provided=self.provided
         )
 
     def _is_ready(self, standing: Standing) -> bool:

@@ -19,6 +19,9 @@ from handful.task.task import Task
 
 _TIMED = 8
 _COUNTED = 32
+# Reading an example forwards and backwards takes as long as about so many queries (docs/log.md, 2026-11-29: a fit with
+# 1,280 of them 225 s, where the same machine answers 130 queries a second).
+_QUERIES_A_LEARNED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +29,14 @@ class Cost:
     """num_calls   prompts that the model is asked: those of queries, and those that readings are fitted with
     num_tokens  of these, tokens that have to be computed: a candidate's prefixes once, then each prompt's own, the
                 examples that were chosen for it included
+    num_learned of tuning prompts: examples that are read forwards and backwards, each as often as it is
     seconds     at the rate of the tokens of `num_timed` queries of the task as it is; what an encoder takes isn't in it
     """
 
     num_candidates: int
     num_calls: int
     num_tokens: int
+    num_learned: int
     seconds: float
     num_timed: int
 
@@ -42,15 +47,16 @@ class Cost:
     def lines(self) -> list[str]:
         """The same for people."""
         minutes = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
+        learned = f"; tuning prompts reads {self.num_learned} examples" if self.num_learned else ""
         return [
-            f"{self.num_candidates} candidates, {self.num_calls} calls, about {self.num_tokens} tokens",
+            f"{self.num_candidates} candidates, {self.num_calls} calls, about {self.num_tokens} tokens{learned}",
             f"about {minutes}, going by {self.num_timed} queries of the task as it is",
         ]
 
 
 def cost_of(search: Search, tried: Sequence[Candidate], queries: Sequence[Item], backend: Backend) -> Cost:
     """Counts tokens and asks a few queries. Raises what the backend raises."""
-    works = [_work(candidate) for candidate in tried]
+    works = [_work(candidate, search.provided.prompt_epochs) for candidate in tried]
     # Which candidates stay to the end isn't known yet, so all queries count as those of a candidate in the middle.
     a_query = sum(work.a_query for work in works) / len(works)
     num_calls = math.ceil(search.num_planned * a_query) + sum(work.to_fit for work in works)
@@ -69,12 +75,14 @@ def cost_of(search: Search, tried: Sequence[Candidate], queries: Sequence[Item],
         if work.num_prefixes
     ]
     num_shared = sum(number * backend.count_tokens(text) for text, number in shared if text)
+    num_learned = sum(work.num_learned for work in works)
     seconds = _seconds_a_query(tried[0], queries[:_TIMED], backend)
     return Cost(
         num_candidates=len(tried),
         num_calls=num_calls,
         num_tokens=round(num_shared + num_own + num_calls * each),
-        seconds=num_calls * seconds + (num_shared + num_own) * seconds / each,
+        num_learned=num_learned,
+        seconds=(num_calls + _QUERIES_A_LEARNED * num_learned) * seconds + (num_shared + num_own) * seconds / each,
         num_timed=len(queries[:_TIMED]),
     )
 
@@ -87,9 +95,9 @@ def _tokens_of_own(task: Task, work: Work, backend: Backend) -> float:
     return backend.count_tokens(prefix(task)) * shown / len(task.examples)
 
 
-def _work(candidate: Candidate) -> Work:
+def _work(candidate: Candidate, prompt_epochs: int) -> Work:
     if candidate.predictor != "task":
-        return work_of(candidate.predictor, candidate.task, NUM_TEXTS)
+        return work_of(candidate.predictor, candidate.task, NUM_TEXTS, prompt_epochs)
     task = candidate.task
     return Work(len(probes(["a word"], calibration=task.calibration)) if is_calibrated(task) else 0, 1)
 

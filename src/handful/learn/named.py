@@ -22,17 +22,45 @@ from handful.learn.logistic import Logistic
 from handful.learn.ngrams import joined
 from handful.learn.predictor import Predictor, TextPredictor
 from handful.learn.reading import Reader
-from handful.learn.reading_names import CALIBRATED, ENCODER, NAMES, NEED_ENCODER, RECIPES_OF, TEXT_NAMES, knn_shown
+from handful.learn.reading_names import (
+    CALIBRATED,
+    ENCODER,
+    NAMES,
+    NEED_ENCODER,
+    RECIPES_OF,
+    TEXT_NAMES,
+    TUNED,
+    knn_shown,
+)
 from handful.learn.recipe import Fitted
 from handful.learn.representation import classes_of, knn_predictor
 from handful.learn.score import ScorePredictor
 from handful.learn.selecting import OwnText, SelectedText, SelectingPredictor
+from handful.learn.tuned import Progress
 from handful.task.fit import Fitter
 from handful.task.inputs import Input, values_of
 from handful.task.predict import measure
 from handful.task.problem import did_you_mean, join_words
 from handful.task.render import prompt
 from handful.task.task import Task
+from handful.types import PrefixTuning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provided:
+    """What readings may need beside a model and examples.
+
+    encoder        for those that read one's vectors
+    prompt_epochs  how often `tuned` reads each example while it tunes prompts
+    advance        is told the steps of tuning, and of how many
+    """
+
+    encoder: NamedEncoder | None = None
+    prompt_epochs: int = PrefixTuning().num_epochs
+    advance: Progress | None = None
+
+
+NOTHING = Provided()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +96,15 @@ def make_ready(
     *,
     seed: int = 0,
     texts: Sequence[Input] = (),
-    encoder: NamedEncoder | None = None,
+    provided: Provided = NOTHING,
 ) -> Ready:
     """The reading `name` of a task, fitted to its examples. `texts`: unlabelled inputs of the domain.
 
     Raises InvalidInputError where the examples are too few for it, InvalidParameterError for a name there isn't, or for
-    one that needs an encoder and gets none.
+    one that needs an encoder and gets none,
+    or a model that can be tuned.
     """
+    encoder = provided.encoder
     names = NAMES if task.is_closed else TEXT_NAMES
     if name not in names:
         fix = f"{did_you_mean(name, names)} There are {join_words(names)}.".strip()
@@ -88,7 +118,8 @@ def make_ready(
         compared_by = encoder if name == near.BY_ENCODER else None
         return Ready(name, near.nearest(task, backend, compared_by, texts=texts), task)
     if name in RECIPES_OF:
-        settings = AutoSettings(recipes=RECIPES_OF[name], seed=seed)
+        tuning = PrefixTuning(num_epochs=provided.prompt_epochs, seed=seed) if name == TUNED else None
+        settings = AutoSettings(recipes=RECIPES_OF[name], seed=seed, prompt_tuning=tuning, advance=provided.advance)
         fitted, choice = fit_auto(task, backend, task.examples, settings)
         return Ready(name, fitted, fitted.members[0].reader.task, choice)
     if name == "channel":

@@ -10,11 +10,16 @@ from handful.learn.auto_settings import AutoSettings
 from handful.learn.calibrate import CALIBRATIONS
 from handful.learn.recipe import RECIPES
 from handful.learn.representation import classes_of
+from handful.learn.tuned_prompts import NUM_TUNED_PROMPTS
 from handful.task.calibration import CONTENT_FREE, NUM_RANDOM_TEXTS
 from handful.task.task import Task
+from handful.types import PrefixTuning
 
 CALIBRATED = tuple(name for name in CALIBRATIONS if name != "none")
 RECIPES_OF = {"auto": RECIPES, **{recipe.name: (recipe,) for recipe in RECIPES if recipe.name != "plain"}}
+# `auto` whose prompts are tuned with the examples, too.
+TUNED = "tuned"
+RECIPES_OF[TUNED] = RECIPES
 # The head on an encoder's vectors: no language model is asked.
 ENCODER = "encoder"
 NAMES = (*CALIBRATED, "channel", "knn", *near.NAMES, ENCODER, *RECIPES_OF)
@@ -31,16 +36,19 @@ class Work:
     What `auto` decides is taken at its most.
 
     num_own_examples  examples that each of these prompts shows beside its prefix, and shares with no other
+    num_learned       examples that are read forwards and backwards while prompts are tuned, each as often as it is
     """
 
     to_fit: int
     a_query: int
     num_prefixes: int = 1
     num_own_examples: int = 0
+    num_learned: int = 0
 
 
-def work_of(name: str, task: Task, num_texts: int) -> Work:
-    """What making it ready and each query ask of a model, before anything is asked. `num_texts`: for `batch`."""
+def work_of(name: str, task: Task, num_texts: int, prompt_epochs: int = PrefixTuning().num_epochs) -> Work:
+    """What making it ready and each query ask of a model, before anything is asked. `num_texts`: for `batch`;
+    `prompt_epochs`: for `tuned`."""
     num_probes = {"contextual": len(CONTENT_FREE), "domain": NUM_RANDOM_TEXTS, "batch": num_texts}
     if name in num_probes:
         return Work(num_probes[name], 1)
@@ -57,7 +65,13 @@ def work_of(name: str, task: Task, num_texts: int) -> Work:
     compared = compared_for(int(np.bincount(classes, minlength=len(task.labels)).min()), AutoSettings())
     num_readings = max(int(one.score_weight > 0) + int(one.kind is not None) for one in recipes)
     each = len(CONTENT_FREE) + NUM_RANDOM_TEXTS + 2 * len(task.examples)
-    return Work(compared.num_candidates * each, compared.num_prompts * num_readings, compared.num_candidates)
+    num_own = len(task.examples) if name == TUNED else 0  # each prompt learns from all but a part, and is asked of that
+    return Work(
+        compared.num_candidates * each + num_own,
+        compared.num_prompts * num_readings,
+        compared.num_candidates,
+        num_learned=(NUM_TUNED_PROMPTS - 1) * num_own * prompt_epochs,
+    )
 
 
 def knn_shown(task: Task) -> int:

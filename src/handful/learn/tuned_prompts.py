@@ -57,9 +57,10 @@ def tune_prompts(
 
 
 def tuner_of(backend: Backend) -> PrefixTuner:
-    """The backend, if it can tune prompts; else InvalidParameterError."""
+    """The backend, if it can tune prompts; else InvalidParameterError, or CheckpointError for what isn't installed."""
     if not isinstance(backend, PrefixTuner):
         raise no_prefix(backend)
+    backend.check_tunable()
     return backend
 
 

@@ -107,6 +107,12 @@ class LocalModel:
         vectors = self._run([partial(self.embed_job, ids, layer) for ids in encoded])
         return np.stack(vectors) if vectors else np.zeros((0, self._info.hidden_size), dtype=np.float32)
 
+    def check_tunable(self) -> None:
+        """See `PrefixTuner.check_tunable`."""
+        from handful.local.tuning import own_files
+
+        own_files(self)
+
     def tuned_prefix(
         self,
         shown: Sequence[str],

@@ -11,9 +11,10 @@ import torch
 from handful.errors import InvalidParameterError
 from handful.local.model import LocalModel
 from handful.model.precision import has_fast_bfloat16
+from handful.model.source import ModelFiles
 from handful.model.tokenizer import Tokenizer
 from handful.pipelines.prefix_tuning import Progress, Row, tuned_prefix
-from handful.pipelines.pretrained import load_pretrained
+from handful.pipelines.pretrained import check_installed, load_pretrained
 from handful.types import LabelledPrompt, PrefixTuning, TunedPrefix
 
 Material = tuple[Sequence[str], Sequence[LabelledPrompt], Sequence[str]]
@@ -22,9 +23,7 @@ Material = tuple[Sequence[str], Sequence[LabelledPrompt], Sequence[str]]
 
 def tune(model: LocalModel, material: Material, settings: PrefixTuning, advance: Progress | None = None) -> TunedPrefix:
     """See `LocalModel.tuned_prefix`."""
-    if model.files is None:
-        problem = f"can't have its prompts tuned: {model.info.name} runs through Transformers."
-        raise InvalidParameterError("model", problem, fix="Use a model of a family in docs/models.md, or don't tune.")
+    files = own_files(model)
     shown, asked, continuations = material
     tokenizer = model.tokenizer
     blocks = [tokenizer.encode_behind(text) for text in shown]
@@ -32,8 +31,18 @@ def tune(model: LocalModel, material: Material, settings: PrefixTuning, advance:
         blocks[0] = tokenizer.encode(shown[0])
     first = [tokenizer.encode_continuation(asked[0].text, one)[1][0] for one in continuations]
     rows = [_row(tokenizer, one, continuations) for one in asked]
-    network = load_pretrained("AutoModelForCausalLM", model.files, _dtype(), "a causal language model")
+    network = load_pretrained("AutoModelForCausalLM", files, _dtype(), "a causal language model")
     return tuned_prefix(network, blocks, rows, first, settings, advance)
+
+
+def own_files(model: LocalModel) -> ModelFiles:
+    """The checkpoint to tune with. InvalidParameterError for a model that isn't handful's own, CheckpointError where
+    Transformers isn't installed."""
+    if model.files is None:
+        problem = f"can't have its prompts tuned: {model.info.name} runs through Transformers."
+        raise InvalidParameterError("model", problem, fix="Use one that handful's own decoder runs, or don't tune.")
+    check_installed(model.files)
+    return model.files
 
 
 def _row(tokenizer: Tokenizer, asked: LabelledPrompt, continuations: Sequence[str]) -> Row:

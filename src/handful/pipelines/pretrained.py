@@ -1,5 +1,6 @@
 """A model's network and tokenizer through Transformers: from local files only, never with code from a checkpoint."""
 
+import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -49,15 +50,23 @@ def load_tokenizer(files: ModelFiles) -> Any:
         raise _unloadable(files, error) from error
 
 
+def check_installed(files: ModelFiles) -> None:
+    """Raise CheckpointError where Transformers isn't installed, without the seconds that importing it takes."""
+    if importlib.util.find_spec("transformers") is None:
+        raise _not_installed(files)
+
+
+def _not_installed(files: ModelFiles) -> CheckpointError:
+    problem = f"What was asked of {files.name} runs through Transformers, which isn't installed."
+    return CheckpointError(problem, fix="Install it: pip install 'handful[transformers]'")
+
+
 def _transformers_class(name: str, files: ModelFiles) -> Any:
     try:
         import transformers
         from transformers.utils import logging as notices
     except ImportError:
-        raise CheckpointError(
-            f"What was asked of {files.name} runs through Transformers, which isn't installed.",
-            fix="Install it: pip install 'handful[transformers]'",
-        ) from None
+        raise _not_installed(files) from None
     notices.disable_progress_bar()  # of mapping weights, which takes milliseconds
     notices.set_verbosity_error()  # what weights are missing is told by handful's own error
     return getattr(transformers, name)

@@ -15,6 +15,8 @@ from handful.evals import extras
 from handful.local import encoder as encoder_module
 from tests.fakes import FakeBackend
 from tests.unit.learn.encoders import NamedNgrams
+from tests.unit.learn.structured import LABELS, inputs
+from tests.unit.learn.tunable_model import TunableModel
 
 MOOD = "name: mood\ninput: 'Say: {text}'\noutput: 'Mood: {output}'\nlabels: [good, bad]\n"
 OTHER = MOOD.replace("Say", "Text").replace("name: mood", "name: other")
@@ -350,3 +352,37 @@ def test_a_sweep_that_can_not_be_made_is_one_line(shell: Shell, arguments: tuple
     assert told in err
     assert len(err.splitlines()) == 1
     assert shell.opened == []
+
+
+def test_tuned_prompts_are_measured_beside_others_as_often_as_they_are_told(shell: Shell) -> None:
+    shell.backend = model = TunableModel(tuned_signal=6.0)
+    rows = [f"{text},{label}" for label in LABELS for text in inputs(label, range(50))]
+    Path("many.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    Path("t.yaml").write_text("input: 'Text: {text}'\noutput: 'Label: {output}'\nlabels: [bad, good]\n")
+    arguments = ("eval", "t.yaml", "--data", "many.csv", "--shots", "8,64", "--seeds", "1", "--output", "run", "--json")
+    code, out, err = shell(*arguments, "--predictor", "auto,tuned", "--prompt-epochs", "2")
+    assert code == 0, err
+    found = {(row["predictor"], row["shots"]): row["metrics"]["accuracy"] for row in json.loads(out)["rows"]}
+    assert set(found) == {("auto", 8), ("auto", 64), ("tuned", 64)}  # 4 examples a label are too few to tune with
+    assert found["tuned", 64]["mean"] > found["auto", 64]["mean"]
+    assert {settings.num_epochs for _, _, _, settings in model.tunings} == {2}
+    code, _, err = shell(*arguments, "--predictor", "auto,tuned", "--prompt-epochs", "3")
+    assert (code, "--prompt-epochs" in err or "prompt_epochs" in err) == (1, True)  # another run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--prompt-epochs", "2"), "`--prompt-epochs` has no effect"),
+        (("--predictor", "tuned", "--model", "http://127.0.0.1:1/models/m"), "`--model` is behind a URL, and `tuned`"),
+        (("--predictor", "tuned", "--prompt-epochs", "0"), "'--prompt-epochs': 0"),
+        (("--predictor", "tuned", "--prompt-epochs", "-1"), "'--prompt-epochs': -1"),
+    ],
+)
+def test_tuning_that_can_not_be_is_refused_before_anything_is_asked(
+    shell: Shell, arguments: tuple[str, ...], says: str
+) -> None:
+    code, out, err = shell("eval", "own.yaml", "--data", "rows.csv", "--shots", "2", "--output", "run", *arguments)
+    assert (code, out, shell.opened) == (2 if "'--" in says else 1, "", [])
+    assert says in " ".join(err.replace("│", " ").split())
+    assert not Path("run").exists()

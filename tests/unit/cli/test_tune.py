@@ -15,6 +15,7 @@ from handful.local import encoder as encoder_module
 from handful.task.task import Task
 from tests.unit.learn.encoders import NamedNgrams
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
+from tests.unit.learn.tunable_model import TunableModel
 
 OWN = task().with_examples(examples(2, start=1000)).replace(calibration="none")
 Shell = Callable[..., tuple[int, str, str]]
@@ -214,3 +215,30 @@ def test_what_cannot_be_done_is_named(shell: Shell, tmp_path: Path, arguments: t
     Task(name="other", labels=("x", "y")).save(tmp_path / "other.yaml")
     code, _, err = shell(*arguments)
     assert (code, said in err) == (1, True), err
+
+
+def test_tuned_prompts_are_searched_saved_and_answered_with(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = TunableModel(tuned_signal=6.0)
+    monkeypatch.setattr(run_command, "open_backend", lambda name, **options: model)
+    arguments = ("--shots", "64", "--sets", "1", "--orders", "1", "--predictor", "task,tuned", "--prompt-epochs", "1")
+    told = json.loads(shell(*arguments, "--dry-run", "--json")[1])
+    assert (told["num_learned"], model.tunings) == (2 * (64 + 4), [])  # that of 64, and the task's own examples
+    assert "tuning prompts reads 136 examples" in shell(*arguments, "--dry-run")[1]
+    code, out, err = shell(*arguments, "--json")
+    assert code == 0, err
+    assert json.loads(out)["kept"]["predictor"] == "tuned"
+    assert {settings.num_epochs for _, _, _, settings in model.tunings} == {1}
+    monkeypatch.setattr(sys, "argv", ["handful", "run", "t-tuned", "good 7", "bad 7", "--json"])
+    with pytest.raises(SystemExit):
+        main()
+    answers = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    assert answers == ["good", "bad"]
+    assert ("score_behind", 2) in model.calls
+
+
+def test_prompts_of_a_model_behind_a_url_are_not_tuned(shell: Shell) -> None:
+    code, _, err = shell("--predictor", "tuned", "--shots", "64", "--model", "http://127.0.0.1:1/models/m")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "`--model` is behind a URL, and `tuned` tunes the prompts of a model in this process" in err

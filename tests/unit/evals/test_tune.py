@@ -11,6 +11,7 @@ from handful.evals.data import Item
 from handful.evals.tune import Search
 from handful.evals.tune_cost import cost_of
 from handful.evals.tune_space import Candidate, Space, candidates
+from handful.learn.named import Provided
 from handful.task.task import Task
 from tests.fakes import FakeBackend
 from tests.unit.learn.encoders import NamedNgrams
@@ -217,7 +218,7 @@ def test_nearest_examples_and_the_encoder_are_candidates_like_others() -> None:
     kinds = Counter(str(one.made_of["predictor"]) for one in found if one.made_of["examples"] != "its own")
     # 4 sets in 3 orders; which examples are nearest doesn't depend on the order that they are given in
     assert kinds == {"plain": 12, "nearest": 4, "nearest by encoder": 4, "encoder": 4}
-    search = run(Search(found, items(60), backend, NamedNgrams(dim=1024)))
+    search = run(Search(found, items(60), backend, Provided(encoder=NamedNgrams(dim=1024))))
     assert search.best.candidate.predictor == "encoder"  # the label words say nothing
     assert search.best.accuracy > 0.9
     left_out = {str(one.candidate.made_of["predictor"]) for one in search.standings if one.left_out}
@@ -254,5 +255,5 @@ def test_the_cost_counts_the_examples_that_each_query_is_shown() -> None:
 def test_an_encoders_head_costs_no_call() -> None:
     found = [one for one in tried(most=1000, shots=(20,), predictors=("encoder",)) if one.predictor == "encoder"]
     backend = StructuredBackend()
-    cost = cost_of(Search(found, items(40), backend, NamedNgrams()), found, items(40), backend)
+    cost = cost_of(Search(found, items(40), backend, Provided(encoder=NamedNgrams())), found, items(40), backend)
     assert (cost.num_calls, cost.num_tokens) == (0, 0)

@@ -14,14 +14,17 @@ from handful.errors import InvalidInputError, InvalidParameterError
 from handful.learn.encoded import NamedEncoder
 from handful.learn.evidence import Verdict
 from handful.learn.folder import load_classifier, save_ready
-from handful.learn.named import Ready, make_ready, ready_as_it_is
+from handful.learn.named import Provided, Ready, make_ready, ready_as_it_is
 from handful.learn.predictor import Predictor, TextPredictor
 from handful.learn.reading_names import NAMES, NEED_ENCODER
 from handful.task.task import Task
 from tests.fakes import FakeBackend
 from tests.unit.learn.encoders import NamedNgrams
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
+from tests.unit.learn.tunable_model import TunableModel
 
+# Enough for prompts to be tuned with them.
+MANY = task().with_examples(examples(32, start=1000))
 TASK = task().with_examples(examples(12, start=1000))
 ASKED = [text for label in LABELS for text in inputs(label, range(5))]
 EXPECTED = Verdict(recipe="knn", num_right=9, num_tried=10, log_loss=None)
@@ -52,7 +55,7 @@ class Counted(NamedNgrams):
 
 
 def made(name: str, backend: Backend, of: Task = TASK) -> Ready:
-    return make_ready(name, of, backend, texts=ASKED, encoder=ENCODER)
+    return make_ready(name, of, backend, texts=ASKED, provided=Provided(encoder=ENCODER))
 
 
 def saved(name: str, folder: Path, backend: StructuredBackend, *, abstain_below: float | None = None) -> Path:
@@ -62,11 +65,14 @@ def saved(name: str, folder: Path, backend: StructuredBackend, *, abstain_below:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_read_back_answers_as_what_was_saved(name: str, tmp_path: Path) -> None:
-    backend = StructuredBackend(bias=1.0)
-    predictor = made(name, backend).predictor
+    backend = TunableModel(tuned_signal=6.0)
+    of = MANY if name == "tuned" else TASK
+    ready = made(name, backend, of)
+    predictor = ready.predictor
     assert isinstance(predictor, Predictor)
     expected = predictor.probabilities(ASKED)
-    found = load_classifier(saved(name, tmp_path, backend), "mine", by_name if name in NEED_ENCODER else no_encoder)
+    save_ready(tmp_path, ready, backend, EXPECTED)
+    found = load_classifier(tmp_path, "mine", by_name if name in NEED_ENCODER else no_encoder)
     answers = found.answers(backend, ASKED)
     np.testing.assert_allclose([list(one["probabilities"].values()) for one in answers], expected, rtol=1e-9)
     assert all(one["prediction"] == max(one["probabilities"], key=one["probabilities"].get) for one in answers)

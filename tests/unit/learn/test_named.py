@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.learn.named import Ready, make_ready
+from handful.learn.named import Provided, Ready, make_ready
 from handful.learn.predictor import Predictor, TextPredictor
 from handful.learn.reading_names import NAMES, NEED_ENCODER, TEXT_NAMES, work_of
 from handful.task.render import prefix
 from handful.task.task import Task
+from handful.types import PrefixTuning
 from tests.fakes import FakeBackend
 from tests.unit.learn.encoders import NamedNgrams
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
+from tests.unit.learn.tunable_model import TunableModel
 
+# Enough for prompts to be tuned with them.
+MANY = task().with_examples(examples(32, start=1000))
 TASK = task().with_examples(examples(12, start=1000))
 ASKED = [text for label in LABELS for text in inputs(label, range(40))]
 TRUE = [text.partition(" ")[0] for text in ASKED]
@@ -20,7 +24,7 @@ TRUE = [text.partition(" ")[0] for text in ASKED]
 
 def made(name: str, backend: StructuredBackend, of: Task = TASK) -> Ready:
     """With the texts and the encoder that some readings need."""
-    return make_ready(name, of, backend, texts=ASKED, encoder=NamedNgrams(dim=1024))
+    return make_ready(name, of, backend, texts=ASKED, provided=Provided(encoder=NamedNgrams(dim=1024)))
 
 
 def reading(ready: Ready) -> Predictor:
@@ -30,7 +34,9 @@ def reading(ready: Ready) -> Predictor:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "channel"])
 def test_every_reading_learns_from_the_tasks_examples(name: str) -> None:
-    predictor = reading(made(name, StructuredBackend(score_signal=3.0, state_signal=2.0, bias=1.0)))
+    backend = TunableModel(tuned_signal=6.0, score_signal=3.0, state_signal=2.0)
+    backend.bias = 1.0
+    predictor = reading(made(name, backend, _enough_for(name)))
     found = predictor.predict(ASKED)
     assert np.mean([one == true for one, true in zip(found, TRUE, strict=True)]) > 0.9
     assert predictor.labels == LABELS
@@ -38,9 +44,11 @@ def test_every_reading_learns_from_the_tasks_examples(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_asks_no_more_than_it_says(name: str) -> None:
-    backend = StructuredBackend()
-    work = work_of(name, TASK, len(ASKED))
-    predictor = reading(made(name, backend))
+    backend = TunableModel(tuned_signal=0.0)
+    work = work_of(name, _enough_for(name), len(ASKED))
+    predictor = reading(made(name, backend, _enough_for(name)))
+    learned = sum(len(asked) * settings.num_epochs for _, asked, _, settings in backend.tunings)
+    assert learned == work.num_learned
     assert _num_asked(backend) <= work.to_fit
     backend.calls.clear()
     predictor.predict(ASKED)
@@ -118,6 +126,28 @@ def test_batch_without_texts_and_a_name_there_is_not_are_refused() -> None:
         make_ready("batch", TASK, StructuredBackend())
     with pytest.raises(InvalidParameterError, match="Did you mean `centroid`"):
         make_ready("centroyd", TASK, StructuredBackend())
+
+
+def test_tuned_reads_each_example_as_often_as_it_is_told_and_tells_its_steps() -> None:
+    backend = TunableModel(tuned_signal=6.0)
+    told: list[tuple[int, int]] = []
+    provided = Provided(prompt_epochs=2, advance=lambda *step: told.append(step))
+    ready = make_ready("tuned", MANY, backend, seed=3, provided=provided)
+    assert ready.choice is not None
+    assert ready.choice.recipe == "tuned"
+    assert [settings for _, _, _, settings in backend.tunings] == [
+        PrefixTuning(num_epochs=2, seed=seed) for seed in (3, 4, 5)
+    ]
+    assert told[-1][0] == told[-1][1]
+
+
+def test_tuned_needs_a_model_that_can_be_tuned() -> None:
+    with pytest.raises(InvalidParameterError, match="has no tuned prompts: it is a StructuredBackend"):
+        make_ready("tuned", MANY, StructuredBackend())
+
+
+def _enough_for(name: str) -> Task:
+    return MANY if name == "tuned" else TASK
 
 
 def _num_asked(backend: StructuredBackend) -> int:

@@ -20,6 +20,9 @@ class TunableModel(StructuredBackend):
         self.tuned_signal = tuned_signal
         self.tunings: list[Tuning] = []
 
+    def check_tunable(self) -> None:
+        """See `PrefixTuner.check_tunable`."""
+
     def tuned_prefix(
         self,
         shown: Sequence[str],
