@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import handful
-from handful.cli import compare, distill, models, prompt, run, serve, standard_streams, sweep, tokens, tune, users
+from handful.cli import compare, distill, fit, models, prompt, run, serve, standard_streams, sweep, tokens, tune, users
 from handful.cli import eval as eval_command
 from handful.errors import HandfulError, UserError
 
@@ -31,6 +31,7 @@ app.command()(serve.serve)
 app.command("eval")(eval_command.evaluate)
 app.command()(sweep.sweep)
 app.command()(compare.compare)
+app.command()(fit.fit)
 app.command()(distill.distill)
 app.command()(tune.tune)
 app.add_typer(models.app, name="models")
