@@ -20,6 +20,8 @@ def compare(
 ) -> None:
     """Compare two evaluations: the difference with its interval, and the answers that changed.
 
+    Two folders that `handful eval` wrote:
+
         handful compare before after
 
     Settings that both have are paired (the same predictor, number of examples ...); where each run has one model,

@@ -95,6 +95,8 @@ class DistillOptions:
 def distill(task: TaskArgument, *, asked: DistillOptions) -> None:
     """Make a cheap classifier of a task: the prompt labels texts, a head on the model's hidden state learns them.
 
+    For texts without labels; with labels, see `handful fit`.
+
         handful distill examples/sentiment.yaml --unlabelled reviews.txt --output sentiment
 
         handful serve --task sentiment=sentiment

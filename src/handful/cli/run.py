@@ -37,7 +37,7 @@ def run(context: typer.Context, task: TaskArgument = None, *, asked: RunOptions)
 
         handful run topic.yaml --model http://127.0.0.1:8000/models/default "Rates rise again."
 
-    A saved classifier, as `handful tune`, `handful distill` and `FewShotClassifier.save` write one:
+    A saved classifier, as `handful fit`, `tune`, `distill` and `FewShotClassifier.save` write one:
 
         handful run sentiment/ "What a joy."
 

@@ -66,6 +66,8 @@ class SweepOptions:
 def sweep(context: typer.Context, task: TaskArgument = None, *, asked: SweepOptions) -> None:
     """Try generation parameters on a task that is answered in free text: a grid with scores and samples.
 
+    Every combination of two lists:
+
         handful sweep translation.yaml --data pairs.csv --temperature 0,0.5,1 --max-new-tokens 8,16 --output grid
 
     End sequences, and the report once more from the records alone:

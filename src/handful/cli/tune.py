@@ -104,6 +104,8 @@ class TuneOptions:
 def tune(task: TaskArgument, *, asked: TuneOptions) -> None:
     """Search wordings, label words, example sets, orders and readings; the best is written as a task file.
 
+    What the search would cost, and the search:
+
         handful tune examples/sentiment.yaml --data reviews.csv --dry-run
 
         handful tune examples/sentiment.yaml --data reviews.csv --words positive=great,negative=awful --shots 4,8
@@ -113,6 +115,8 @@ def tune(task: TaskArgument, *, asked: TuneOptions) -> None:
         handful tune examples/sentiment.yaml --data reviews.csv --shots 8,32 --predictor task,knn,auto --output tuned
 
         handful run tuned "What a joy."
+
+    To learn from all labelled rows without a search, see `handful fit`.
 
     All candidates are asked a few queries, the better half twice as many, and so on. Ctrl-C stops the search and keeps
     the best so far. A part of the rows has no part in choosing: what is worse there than the task as it is isn't kept.
