@@ -165,9 +165,9 @@ class AsyncPrefixBackend(Protocol):
 class PrefixTuner(PrefixBackend, Protocol):
     """A `Backend` that learns prefixes, too."""
 
-    def check_tunable(self) -> None:
-        """Raise InvalidParameterError for a model that can't be tuned, CheckpointError where what tunes it isn't
-        installed: what `tuned_prefix` would raise, before anything is computed."""
+    def check_tunable(self, asked: str, continuations: Sequence[str]) -> None:
+        """Raise what `tuned_prefix` would for this model and these continuations of the prompt `asked`, before anything
+        is computed; CheckpointError where what tunes it isn't installed."""
         ...
 
     def tuned_prefix(

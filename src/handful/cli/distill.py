@@ -123,6 +123,7 @@ def distill(task: TaskArgument, *, asked: DistillOptions) -> None:
 
 def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") -> None:
     """Label, learn, tell and save."""
+    from handful.cli.dropped import tell_of_dropped
     from handful.cli.run import open_backend
     from handful.errors import TaskError
     from handful.learn.distil import distil
@@ -146,6 +147,7 @@ def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") 
         labelled, num_errors = read_labelled(folder / LABELS_FILE, task)
         is_watched = bool(settings.encoder_steps) and not asked.quiet and sys.stderr.isatty()
         advance = stack.enter_context(show_steps("tuning the encoder", is_wanted=is_watched))
+        stack.enter_context(tell_of_dropped(is_quiet=asked.quiet))
         distilled = distil(task, backend, labelled, settings, _encoder(asked), advance)
         report = report_on(distilled, len(labelled.inputs), num_errors, truth)
         _save(task, folder, distilled)

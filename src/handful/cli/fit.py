@@ -111,6 +111,7 @@ def fit_task(task: "Task", asked: FitOptions, folder: Path) -> None:
     """Read the rows, fit, save and tell. What can't be is told before a model is loaded."""
     import dataclasses
 
+    from handful.cli.dropped import tell_of_dropped
     from handful.cli.run import open_backend
     from handful.learn.auto import fit_auto
     from handful.learn.auto_plan import plan_for
@@ -128,7 +129,8 @@ def fit_task(task: "Task", asked: FitOptions, folder: Path) -> None:
     with contextlib.closing(backend):
         _say(asked, f"reading {len(task.examples)} labelled texts ...")
         tuned = _tuned(asked)
-        with show_steps(f"tuning {tuned}", is_wanted=bool(tuned) and not asked.quiet) as advance:
+        is_shown = bool(tuned) and not asked.quiet
+        with tell_of_dropped(is_quiet=asked.quiet), show_steps(f"tuning {tuned}", is_wanted=is_shown) as advance:
             fitted, choice = fit_auto(task, backend, task.examples, dataclasses.replace(settings, advance=advance))
         save_ready(folder, Ready("auto", fitted, fitted.members[0].reader.task, choice), backend, choice.expected)
     _tell(task, folder, asked, choice)

@@ -88,6 +88,7 @@ def run_task(task_path: str, asked: RunOptions) -> int:
 def _answer(subject: "Subject", asked: RunOptions, streams: Streams, tally: "Tally") -> None:
     import itertools
 
+    from handful.cli.dropped import tell_of_dropped
     from handful.cli.output import tell
     from handful.cli.progress import show_progress
     from handful.cli.run_loop import skip_finished
@@ -105,6 +106,7 @@ def _answer(subject: "Subject", asked: RunOptions, streams: Streams, tally: "Tal
     write = writer(asked, streams.records)
     with contextlib.ExitStack() as stack:
         backend = _load(subject, asked, stack)
+        stack.enter_context(tell_of_dropped(is_quiet=asked.quiet))
         advance = stack.enter_context(show_progress(streams.stream, is_wanted=wants_progress(asked)))
         for batch in subject.answer(backend, itertools.chain([first], rows), asked.batch_size):
             write(batch)

@@ -36,7 +36,7 @@ from handful.learn.ordering import some_orders
 from handful.learn.probability import Classes
 from handful.learn.recipe import CALIBRATED, LOGISTIC_AND_SCORE, PLAIN, TUNED, Recipe, fit_recipe
 from handful.learn.representation import classes_of
-from handful.learn.tuned_prompts import tune_prompts, tuner_of
+from handful.learn.tuned_prompts import num_tuned_shown, tune_prompts
 from handful.task.inputs import Input
 from handful.task.task import Example, Task
 from handful.types import PrefixTuning
@@ -70,8 +70,9 @@ class _Auto:
         task = prompts.task
         self.classes: Classes = classes_of([example.output for example in task.examples], task.labels)
         self.plan = plan_for(self.classes, task.labels, settings)
-        if settings.prompt_tuning is not None:
-            tuner_of(prompts.backend)  # before anything is computed
+        self.num_tuned_shown = 0
+        if settings.prompt_tuning is not None:  # what can't be is told before anything is computed
+            self.num_tuned_shown = num_tuned_shown(prompts, self.plan.num_shown)
         self.encoder = settings.encoder
         self.encodings: Encodings | None = None
         if self.encoder is not None and self.plan.needs_encoder:
@@ -95,7 +96,7 @@ class _Auto:
             judged.append(tuned)
             if tuned.losses.mean() < best.losses.mean():
                 told = f"Lower log loss on held-out examples than {best.recipe.name!r}."
-                return self._finished(members, tuned, told, judged, (plan.num_shown, 0))
+                return self._finished(members, tuned, told, judged, (self.num_tuned_shown, 0))
         num_compared = len(offered) if len(offered) > len(kept.final) else 0
         finished = self._encoded([readings[index] for index in kept.final])
         return self._finish(finished, best, reason, judged, (plan.num_shown, num_compared))
@@ -113,7 +114,7 @@ class _Auto:
 
     def _tuned(self, tuning: PrefixTuning) -> tuple[Sequence[Member], Judged]:
         """Tuned prompts, and what they said of the examples that each of them never saw."""
-        tuned = tune_prompts(self.prompts, self.classes, self.plan.num_shown, tuning, self.settings.advance)
+        tuned = tune_prompts(self.prompts, self.classes, self.num_tuned_shown, tuning, self.settings.advance)
         everything = np.ones(len(self.classes), dtype=np.bool_)
         return tuned.members, judge_answers(TUNED, tuned.held_out, everything, self.classes)
 

@@ -100,7 +100,7 @@ def plan_for(classes: Classes, labels: tuple[str, ...], settings: AutoSettings) 
         raise _too_few("Tuning an encoder", num_shown_each, fewest)
     if settings.prompt_tuning is not None and (fewest < _FEWEST_TUNED or plan.shows_all):
         problem = f"Tuning prompts needs {_FEWEST_TUNED} examples of every label; the rarest has {fewest}."
-        raise InvalidInputError(problem, fix="Give more examples, or leave `prompt_epochs` out.")
+        raise InvalidInputError(problem, fix="Give more examples, or tune no prompts.")
     return plan
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from handful.backend import Backend, PrefixTuner, no_prefix
+from handful.errors import InvalidInputError
 from handful.learn.auto_prompts import Prompts
 from handful.learn.crossfit import balanced_prompts
 from handful.learn.ensemble import Member
@@ -40,7 +41,7 @@ def tune_prompts(
     `advance` is told the steps of all of them. Raises InvalidParameterError for a backend that can't, and what its
     `tuned_prefix` raises.
     """
-    tuner = tuner_of(prompts.backend)
+    tuner = _tuner_of(prompts.backend)
     labels = prompts.task.labels
     folds = list(stratified_folds(classes, NUM_TUNED_PROMPTS, settings.seed))
     steps = [settings.num_steps(int((~held).sum())) for held in folds]
@@ -56,11 +57,36 @@ def tune_prompts(
     return TunedPrompts(tuple(members), said)
 
 
-def tuner_of(backend: Backend) -> PrefixTuner:
-    """The backend, if it can tune prompts; else InvalidParameterError, or CheckpointError for what isn't installed."""
+def num_tuned_shown(prompts: Prompts, num_shown: int) -> int:
+    """How many examples a tuned prompt begins at: `num_shown`, or as many as fit the model's context.
+
+    Unlike a prompt's examples, those of a tuned one can't be left out for a long input; so the longest of them are what
+    has to fit. Raises what tuning these prompts would, before anything is computed: InvalidParameterError for a backend
+    that can't, CheckpointError for what isn't installed, InvalidInputError for labels that begin alike or long texts.
+    """
+    task, backend = prompts.task, prompts.backend
+    asking = _asking(task)
+    asked = Reader(asking, backend).prompts(prompts.inputs)
+    words = continuations(asking)
+    _tuner_of(backend).check_tunable(asked[0], words)
+    blocks = sorted((backend.count_tokens(prefix(asking, (one,))) for one in task.examples), reverse=True)
+    head = prefix(task, ())
+    room = backend.info.context_length - (backend.count_tokens(head) if head else 0)
+    room -= max(map(backend.count_tokens, asked)) + max(map(backend.count_tokens, words))
+    num_labels = len(task.labels)
+    fewest = min(num_labels, num_shown)
+    fitting = [number for number in range(num_shown, fewest - 1, -num_labels) if sum(blocks[:number]) <= room]
+    if not fitting:
+        problem = f"Tuned prompts of {fewest} examples and the longest text don't fit the model's context"
+        problem += f" of {backend.info.context_length} tokens."
+        raise InvalidInputError(problem, fix="Take out the longest texts, or tune no prompts.")
+    return fitting[0]
+
+
+def _tuner_of(backend: Backend) -> PrefixTuner:
+    """The backend, if it can tune prompts; else InvalidParameterError."""
     if not isinstance(backend, PrefixTuner):
         raise no_prefix(backend)
-    backend.check_tunable()
     return backend
 
 

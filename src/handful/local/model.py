@@ -107,11 +107,11 @@ class LocalModel:
         vectors = self._run([partial(self.embed_job, ids, layer) for ids in encoded])
         return np.stack(vectors) if vectors else np.zeros((0, self._info.hidden_size), dtype=np.float32)
 
-    def check_tunable(self) -> None:
+    def check_tunable(self, asked: str, continuations: Sequence[str]) -> None:
         """See `PrefixTuner.check_tunable`."""
-        from handful.local.tuning import own_files
+        from handful.local.tuning import check
 
-        own_files(self)
+        check(self, asked, continuations)
 
     def tuned_prefix(
         self,

@@ -13,7 +13,7 @@ from handful.local.model import LocalModel
 from handful.model.precision import has_fast_bfloat16
 from handful.model.source import ModelFiles
 from handful.model.tokenizer import Tokenizer
-from handful.pipelines.prefix_tuning import Progress, Row, tuned_prefix
+from handful.pipelines.prefix_tuning import Progress, Row, check_labels, tuned_prefix
 from handful.pipelines.pretrained import check_installed, load_pretrained
 from handful.types import LabelledPrompt, PrefixTuning, TunedPrefix
 
@@ -23,25 +23,33 @@ Material = tuple[Sequence[str], Sequence[LabelledPrompt], Sequence[str]]
 
 def tune(model: LocalModel, material: Material, settings: PrefixTuning, advance: Progress | None = None) -> TunedPrefix:
     """See `LocalModel.tuned_prefix`."""
-    files = own_files(model)
+    files = _own_files(model)
     shown, asked, continuations = material
     tokenizer = model.tokenizer
     blocks = [tokenizer.encode_behind(text) for text in shown]
     if tokenizer.num_prefix_tokens:
         blocks[0] = tokenizer.encode(shown[0])
-    first = [tokenizer.encode_continuation(asked[0].text, one)[1][0] for one in continuations]
+    first = _first_tokens(tokenizer, asked[0].text, continuations)
     rows = [_row(tokenizer, one, continuations) for one in asked]
     network = load_pretrained("AutoModelForCausalLM", files, _dtype(), "a causal language model")
     return tuned_prefix(network, blocks, rows, first, settings, advance)
 
 
-def own_files(model: LocalModel) -> ModelFiles:
-    """The checkpoint to tune with. InvalidParameterError for a model that isn't handful's own, CheckpointError where
-    Transformers isn't installed."""
+def check(model: LocalModel, asked: str, continuations: Sequence[str]) -> None:
+    """See `LocalModel.check_tunable`."""
+    check_installed(_own_files(model))
+    check_labels(_first_tokens(model.tokenizer, asked, continuations))
+
+
+def _first_tokens(tokenizer: Tokenizer, asked: str, continuations: Sequence[str]) -> list[int]:
+    return [tokenizer.encode_continuation(asked, one)[1][0] for one in continuations]
+
+
+def _own_files(model: LocalModel) -> ModelFiles:
+    """The checkpoint to tune with. InvalidParameterError for a model that isn't handful's own."""
     if model.files is None:
         problem = f"can't have its prompts tuned: {model.info.name} runs through Transformers."
         raise InvalidParameterError("model", problem, fix="Use one that handful's own decoder runs, or don't tune.")
-    check_installed(model.files)
     return model.files
 
 

@@ -46,8 +46,7 @@ def tuned_prefix(
     Raises InvalidInputError for labels that begin alike, CheckpointError for a model whose memory isn't keys and values
     of every token.
     """
-    if len(set(labels)) < len(labels):
-        raise InvalidInputError("Two labels begin with the same token.", fix="Choose other `label_words`.")
+    check_labels(labels)
     model.requires_grad_(False)
     layers = [(keys.requires_grad_(), values.requires_grad_()) for keys, values in _kept(model, blocks)]
     trained = [tensor for pair in layers for tensor in pair]
@@ -67,6 +66,12 @@ def tuned_prefix(
         if advance is not None:
             advance(step + 1, len(batches))
     return TunedPrefix(*(_stacked([pair[part] for pair in layers]) for part in (0, 1)))
+
+
+def check_labels(labels: Sequence[int]) -> None:
+    """Raise InvalidInputError for labels whose first tokens are the same: tuning looks no further."""
+    if len(set(labels)) < len(labels):
+        raise InvalidInputError("Two labels begin with the same token.", fix="Choose other words, or tune no prompts.")
 
 
 def _kept(model: Any, blocks: Sequence[Sequence[int]]) -> list[tuple[Tensor, Tensor]]:

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,16 @@ def test_what_can_not_be_is_one_line_before_a_model_is_loaded(
     assert err.count("\n") == 1
     assert says in err
     assert not (tmp_path / "t").exists()
+
+
+def test_examples_that_do_not_fit_are_told_of_once_and_without_lines_of_python(
+    shell: Shell, backend: TunableModel
+) -> None:
+    backend.info = replace(backend.info, context_length=200)
+    told = "warning: some prompts were made without all of their examples, which didn't fit the model's context.\n"
+    for command in (FIT, ("run", "t", "good 7", "bad 7"), ("run", "t", "--input", "rows.csv")):
+        assert shell(*command)[2] == told
+        assert shell(*command, "--quiet")[2] == ""
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "1.5", "many"])

@@ -1,5 +1,7 @@
 """Prompts whose start is tuned with the labelled examples: when `auto` takes them, and what they may know."""
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from handful.learn.auto import fit_auto
 from handful.learn.auto_settings import AutoSettings
 from handful.learn.estimator import FewShotClassifier
 from handful.learn.tuned_prompts import NUM_TUNED_PROMPTS
+from handful.task.fit import ExamplesDroppedWarning
 from handful.types import PrefixTuning
 from tests.unit.learn.structured import LABELS, StructuredBackend, examples, inputs, task
 from tests.unit.learn.tunable_model import TunableModel
@@ -68,6 +71,44 @@ def test_the_steps_of_all_prompts_are_told() -> None:
     assert told[-1][0] == told[-1][1]
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert len({total for _, total in told}) == 1
+
+
+def small(context_length: int) -> TunableModel:
+    """A byte is a token; an example takes about 20, more with a longer number, a text as many."""
+    model = TunableModel(tuned_signal=3.0)
+    model.info = replace(model.info, context_length=context_length)
+    return model
+
+
+@pytest.mark.parametrize(("context_length", "num_shown"), [(400, 8), (170, 4), (100, 2)])
+def test_a_tuned_prompt_begins_at_as_many_examples_as_fit(context_length: int, num_shown: int) -> None:
+    model = small(context_length)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExamplesDroppedWarning)
+        fit_auto(task(), model, examples(32), TUNING)
+    assert [len(shown) for shown, _, _, _ in model.tunings] == [num_shown] * NUM_TUNED_PROMPTS
+    longest = max(len(one.text) for _, asked, _, _ in model.tunings for one in asked)
+    assert all(sum(map(len, shown)) + longest < context_length for shown, _, _, _ in model.tunings)
+
+
+def test_texts_that_do_not_fit_behind_the_fewest_examples_are_refused_before_anything_is_asked() -> None:
+    model = small(60)
+    with pytest.raises(InvalidInputError, match="of 2 examples and the longest text don't fit"):
+        fit_auto(task(), model, examples(32), TUNING)
+    assert model.calls == []
+
+
+def test_what_the_model_itself_refuses_is_told_before_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = TunableModel(tuned_signal=3.0)
+
+    def refuse(_: TunableModel, asked: str, continuations: tuple[str, ...]) -> None:
+        assert (asked, continuations) == ("Text: bad 0\nLabel:", (" bad", " good"))
+        raise InvalidInputError("Two labels begin with the same token.")
+
+    monkeypatch.setattr(TunableModel, "check_tunable", refuse)
+    with pytest.raises(InvalidInputError, match="same token"):
+        fit_auto(task(), model, examples(32), TUNING)
+    assert model.calls == []
 
 
 def test_few_labels_are_refused() -> None:

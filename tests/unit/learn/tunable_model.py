@@ -20,7 +20,7 @@ class TunableModel(StructuredBackend):
         self.tuned_signal = tuned_signal
         self.tunings: list[Tuning] = []
 
-    def check_tunable(self) -> None:
+    def check_tunable(self, asked: str, continuations: Sequence[str]) -> None:
         """See `PrefixTuner.check_tunable`."""
 
     def tuned_prefix(

@@ -1,11 +1,12 @@
 """The start of a prompt, tuned with labelled examples and held by the engine."""
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from handful.errors import InvalidInputError, InvalidParameterError
+from handful.errors import CheckpointError, InvalidInputError, InvalidParameterError
 from handful.local import LocalModel
 from handful.types import LabelledPrompt, PrefixTuning, TunedPrefix
 from tests.unit.local.test_local_model import make
@@ -61,6 +62,15 @@ def test_a_seed_gives_one_prefix_and_the_steps_are_told(model: LocalModel) -> No
 def test_labels_that_begin_alike_are_refused(model: LocalModel) -> None:
     with pytest.raises(InvalidInputError, match="begin with the same token"):
         model.tuned_prefix(SHOWN, ASKED, (" positive", " positive too"), QUICK)
+    with pytest.raises(InvalidInputError, match="begin with the same token"):
+        model.check_tunable(ASKED[0].text, (" positive", " positive too"))
+    model.check_tunable(ASKED[0].text, LABELS)
+
+
+def test_what_tunes_must_be_installed(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(CheckpointError, match=r"isn't installed. Install it: pip install 'handful\[transformers\]'"):
+        model.check_tunable(ASKED[0].text, LABELS)
 
 
 def test_a_model_that_is_not_our_own_is_refused(model: LocalModel) -> None:
@@ -68,5 +78,7 @@ def test_a_model_that_is_not_our_own_is_refused(model: LocalModel) -> None:
     try:
         with pytest.raises(InvalidParameterError, match="runs through Transformers"):
             model.tuned_prefix(SHOWN, ASKED, LABELS, QUICK)
+        with pytest.raises(InvalidParameterError, match="runs through Transformers"):
+            model.check_tunable(ASKED[0].text, LABELS)
     finally:
         model.files = files
