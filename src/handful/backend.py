@@ -189,7 +189,9 @@ class PrefixTuner(PrefixBackend, Protocol):
 def no_prefix(backend: object) -> InvalidParameterError:
     """What is raised where a backend is asked for what stands behind a learned prefix and has none."""
     problem = f"has no tuned prompts: it is a {type(backend).__name__}."
-    return InvalidParameterError("model", problem, fix="Load it in this process (`handful.load`), or don't tune.")
+    return InvalidParameterError(
+        "model", problem, fix="They need one in this process: `handful.load`, a --model that is no URL."
+    )
 
 
 def on_behalf_of(backend: AsyncBackend, owner: str | None) -> AsyncBackend:

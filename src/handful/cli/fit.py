@@ -211,6 +211,7 @@ def _say(asked: FitOptions, line: str) -> None:
 
 def _tell(task: "Task", folder: Path, asked: FitOptions, choice: "Choice") -> None:
     from handful.cli.output import SCHEMA, harmless, json_line
+    from handful.learn.reading_names import TUNED
 
     counts = {label: sum(one.output == label for one in task.examples) for label in task.labels}
     if asked.json:
@@ -219,8 +220,13 @@ def _tell(task: "Task", folder: Path, asked: FitOptions, choice: "Choice") -> No
         sys.stdout.write(json_line(told))
         return
     lines = [f"learned from {len(task.examples)} texts: " + ", ".join(f"{n} {label}" for label, n in counts.items())]
-    lines += [f"  {one.accuracy:6.1%}  {one.recipe}" for one in choice.verdicts if one.num_tried]
+    tried = [(one.accuracy, one.log_loss, one.recipe) for one in choice.verdicts if one.log_loss is not None]
+    if tried:
+        lines.append("right of held-out texts, their log loss, and the reading:")
+        lines += [f"  {accuracy:6.1%}  {log_loss:.3f}  {recipe}" for accuracy, log_loss, recipe in tried]
     lines.append(f"chosen: {choice}")
+    if asked.prompt_epochs is not None and choice.recipe != TUNED:
+        lines.append("The tuned prompts are not kept: their log loss is no lower.")
     lines.append(f'{folder}: the classifier. Ask it with: handful run {shlex.quote(str(folder))} "a text"')
     lines.append(f"Serve it with: handful serve --task {shlex.quote(f'{task.name}={folder}')}")
     for line in lines:

@@ -58,6 +58,7 @@ def test_a_classifier_is_made_told_of_and_can_be_run_and_served(shell: Shell, tm
     assert (code, err) == (0, "")
     for said in (
         "learned from 84 texts: 42 bad, 42 good",  # the task's own four among them
+        "right of held-out texts, their log loss, and the reading:",
         "  calibrated\n",
         "of 84 held-out examples",
         'handful run t "a text"',
@@ -84,6 +85,15 @@ def test_prompts_are_tuned_where_that_is_asked_for_and_run_answers_behind_them(
     code, out, err = shell("run", "made", "good 7", "bad 7", "--json")
     assert [json.loads(line)["prediction"] for line in out.splitlines()] == ["good", "bad"], err
     assert ("score_behind", 2) in backend.calls
+
+
+def test_it_is_told_where_tuned_prompts_are_not_kept(shell: Shell, backend: TunableModel) -> None:
+    assert "not kept" not in shell(*FIT, "--prompt-epochs", "1")[1]
+    backend.tuned_signal = 0.0
+    code, out, err = shell(*FIT, "--prompt-epochs", "1")
+    assert code == 0, err
+    assert "  tuned\nchosen: " in out
+    assert "The tuned prompts are not kept: their log loss is no lower.\n" in out
 
 
 def test_without_being_asked_nothing_is_tuned(shell: Shell, backend: TunableModel) -> None:

@@ -55,6 +55,13 @@ def test_every_other_end_has_one_line_and_its_code(error: BaseException, code: i
     assert str(error) in err
 
 
+@pytest.mark.parametrize("command", [(), ("run",), ("models", "list")])
+def test_h_asks_for_help_as_well(command: tuple[str, ...], end: Callable[..., Ended]) -> None:
+    short, long = end(None, *command, "-h"), end(None, *command, "--help")
+    assert short == long
+    assert (short[0], "Usage: " in short[1]) == (0, True)
+
+
 def test_an_interruption_is_130_without_a_traceback(end: Callable[..., Ended]) -> None:
     assert end(KeyboardInterrupt(), "run", "t.yaml") == (130, "", "")
 
