@@ -189,9 +189,8 @@ class PrefixTuner(PrefixBackend, Protocol):
 def no_prefix(backend: object) -> InvalidParameterError:
     """What is raised where a backend is asked for what stands behind a learned prefix and has none."""
     problem = f"has no tuned prompts: it is a {type(backend).__name__}."
-    return InvalidParameterError(
-        "model", problem, fix="They need one in this process: `handful.load`, a --model that is no URL."
-    )
+    fix = "They need one in this process: `handful.load`, or a --model that is no URL."
+    return InvalidParameterError("model", problem, fix=fix)
 
 
 def on_behalf_of(backend: AsyncBackend, owner: str | None) -> AsyncBackend:

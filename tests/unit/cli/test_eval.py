@@ -370,6 +370,23 @@ def test_tuned_prompts_are_measured_beside_others_as_often_as_they_are_told(shel
     assert (code, "--prompt-epochs" in err or "prompt_epochs" in err) == (1, True)  # another run
 
 
+@pytest.mark.parametrize("command", ["eval", "tune"])
+def test_the_steps_of_tuning_prompts_have_a_bar_while_they_last(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    shell.backend = TunableModel(tuned_signal=6.0)
+    rows = [f"{text},{label}" for label in LABELS for text in inputs(label, range(60))]
+    Path("many.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    Path("t.yaml").write_text("input: 'Text: {text}'\noutput: 'Label: {output}'\nlabels: [bad, good]\n")
+    once = {"eval": ("--seeds", "1", "--output", "run"), "tune": ("--sets", "1", "--orders", "1", "--output", "made")}
+    for quiet in ((), ("--quiet",)):
+        monkeypatch.setattr(sys, "stderr", terminal := _Terminal())
+        arguments = ("t.yaml", "--data", "many.csv", "--shots", "64", "--predictor", "tuned", *once[command])
+        assert shell(command, *arguments, *quiet, *(("--overwrite",) if command == "eval" else ()))[0] == 0
+        assert ("tuning prompts" in terminal.getvalue()) == (not quiet)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
