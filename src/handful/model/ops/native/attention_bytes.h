@@ -12,12 +12,20 @@
 //   values    [16][head_dim, padded]      step s holds the keys 16 (s % 4) + 4 (s / 4) and the three behind: the order
 //                                         in which packs_epi32 and packus_epi16 leave a row's factors
 //   starts    [64] int32                  what sums of products begin at: queries are bytes without a sign, 128 too large
-//   scales    [64] float                  of the keys, times the scores' scale (in log2) and what the mixing multiplied
-//   levels    [64] float                  log2 of the values' scales, relative to the tile's largest
-//   counts    [64] float                  what a factor of 1 counts as a probability
+//   scales    [64] float                  of the keys, times the scores' scale (in steps) and what the mixing multiplied
+//   levels    [64] float                  log2 of the values' scales, relative to the tile's largest, in steps
+//   counts    [64] int16, in their order  what a factor counts as a probability
 //   unit      [1] float                   what a product of a factor and a value counts
 // A query is [head_dim / 4] lanes and its scale.
+//
+// The softmax is in whole numbers of 16 bits, 32 a vector. Scores are in steps of 1/64 of a factor of 2: 2 to the part
+// below a factor of 2 is looked up, the rest is a shift. That is off by 0.3% (half a step 0.5%), less than what a factor
+// loses when it becomes a byte. A factor has 15 bits, 7 of them behind the point, so that the sum of probabilities is
+// that of factors before they lose digits.
 #pragma once
+
+#include <algorithm>
+#include <cmath>
 
 #include "attention_exact.h"
 #include "bytes.h"
@@ -27,15 +35,19 @@ namespace {
 
 constexpr int kKeyGroups = kTileKeys / 4;
 constexpr int kQueryZero = 128;
-constexpr float kMostFactor = 255.0f, kLog2MostFactor = 7.994353f;
-constexpr float kLeastShare = 8.7e-19f;  // 2^-60, of the largest scale of a tile's values
+constexpr float kMostFactor = 255.0f;
+constexpr int kPointShift = 7, kStepShift = 6;  // bits of a factor behind its point; 2^6 steps are a factor of 2
+constexpr float kSteps = 64.0f;
+constexpr float kLeastShare = 1.0f / 128;  // of the largest scale of a tile's values: none is finer
+constexpr float kCountOfOne = 256.0f;      // 256 / kLeastShare = 2^15 is the largest count (less 1, as it has to fit)
+constexpr float kProbability = 1.0f / (kMostFactor * (1 << kPointShift) * kCountOfOne);  // of a factor times a count
 
 struct Bytes {
   static int64_t steps(const Shape& shape) { return (shape.head_dim + 3) / 4; }
   static int64_t key_lanes(const Shape& shape) { return steps(shape) * kTileKeys; }
   static int64_t value_lanes(const Shape& shape) { return int64_t{kKeyGroups} * shape.padded_dim; }
   static int64_t tile_lanes(const Shape& shape) {
-    return key_lanes(shape) + value_lanes(shape) + 4 * kTileKeys + kLanes;
+    return key_lanes(shape) + value_lanes(shape) + 3 * kTileKeys + kTileKeys / 2 + kLanes;
   }
   static int64_t query_lanes(const Shape& shape) { return steps(shape) + 1; }
 
@@ -51,7 +63,7 @@ struct ByteTile {
   const int32_t* starts;
   const float* scales;
   const float* levels;
-  const float* counts;
+  const int16_t* counts;
   float unit;
 };
 
@@ -59,8 +71,9 @@ inline ByteTile byte_tile(const Shape& shape, const uint32_t* lanes) {
   const uint32_t* values = lanes + Bytes::key_lanes(shape);
   const uint32_t* starts = values + Bytes::value_lanes(shape);
   const float* scales = reinterpret_cast<const float*>(starts + kTileKeys);
-  return {lanes,  values, reinterpret_cast<const int32_t*>(starts), scales, scales + kTileKeys, scales + 2 * kTileKeys,
-          scales[3 * kTileKeys]};
+  const float* counts = scales + 2 * kTileKeys;
+  return {lanes,  values, reinterpret_cast<const int32_t*>(starts), scales, scales + kTileKeys,
+          reinterpret_cast<const int16_t*>(counts), counts[kTileKeys / 2]};
 }
 
 // The size of the Hadamard matrix: the largest power of two in head_dim, or 1 (nothing is mixed) if it is below 64.
@@ -79,7 +92,7 @@ HANDFUL_LANE_FUNCTION void store_64_bytes(char* to, Ints a, Ints b, Ints c, Ints
 
 // A row of 16 V elements as bytes, in registers. Returns its scale.
 template <int V, bool Mixed>
-HANDFUL_TARGET inline float bytes_of(const Elements::Type* from, int zero, char* to) {
+HANDFUL_TARGET inline float bytes_of(const Elements::Type* from, int zero, char* to, float least) {
   Floats x[V];
 #pragma GCC unroll 8
   for (int i = 0; i < V; ++i) x[i] = Elements::floats(from + i * kLanes, kLanes);
@@ -87,7 +100,7 @@ HANDFUL_TARGET inline float bytes_of(const Elements::Type* from, int zero, char*
   Ints found = bits_of_magnitude(x[0]);
 #pragma GCC unroll 8
   for (int i = 1; i < V; ++i) found = most_ints(found, bits_of_magnitude(x[i]));
-  const Scale scale = scale_under(most_of_lanes(found));
+  const Scale scale = scale_under(most_of_lanes(found), least);
   const Floats factor = all(scale.inverse);
   Ints whole[V];
 #pragma GCC unroll 8
@@ -100,21 +113,23 @@ HANDFUL_TARGET inline float bytes_of(const Elements::Type* from, int zero, char*
 
 // The same for any size.
 template <bool Mixed>
-HANDFUL_TARGET inline float bytes_of_any(const Shape& shape, const Elements::Type* from, int zero, char* to) {
+HANDFUL_TARGET inline float bytes_of_any(const Shape& shape, const Elements::Type* from, int zero, char* to,
+                                         float least) {
   alignas(64) float x[kMostDimensions];
   for (int done = 0; done < shape.padded_dim; done += kLanes)
     store(x + done, Elements::floats(from + done, shape.head_dim - done));
   if (Mixed && mixing(shape) > 1) hadamard(x, shape.head_dim, mixing(shape));
-  return quantise(x, shape.padded_dim, zero, to, 64);
+  return quantise(x, shape.padded_dim, zero, to, 64, least);
 }
 
-// A query, key (mixed) or value as bytes; returns its scale.
+// A query, key (mixed) or value as bytes; returns its scale, which is `least` at least.
 template <bool Mixed>
-HANDFUL_TARGET inline float row_bytes(const Shape& shape, const Elements::Type* from, int zero, char* to) {
+HANDFUL_TARGET inline float row_bytes(const Shape& shape, const Elements::Type* from, int zero, char* to,
+                                      float least = 0.0f) {
   switch (shape.head_dim) {
-    case 64: return bytes_of<4, Mixed>(from, zero, to);
-    case 128: return bytes_of<8, Mixed>(from, zero, to);
-    default: return bytes_of_any<Mixed>(shape, from, zero, to);
+    case 64: return bytes_of<4, Mixed>(from, zero, to, least);
+    case 128: return bytes_of<8, Mixed>(from, zero, to, least);
+    default: return bytes_of_any<Mixed>(shape, from, zero, to, least);
   }
 }
 
@@ -122,7 +137,7 @@ HANDFUL_TARGET inline float row_bytes(const Shape& shape, const Elements::Type* 
 HANDFUL_TARGET inline void pack_byte_keys(const Shape& shape, const Source& from, int num_keys, uint32_t* to,
                                           int32_t* starts, float* scales) {
   alignas(64) char bytes[kLanes][kMostDimensions];
-  const float scale = shape.scale_log2 / static_cast<float>(mixing(shape));
+  const float scale = shape.scale_log2 * kSteps / static_cast<float>(mixing(shape));
   const int64_t steps = Bytes::steps(shape);
   for (int first = 0; first < kTileKeys; first += kLanes) {
     prefetch_rows(shape, from, first + num_keys, kLanes);
@@ -156,24 +171,43 @@ HANDFUL_TARGET inline Ints interleaved(const char* const* rows, int done) {
   return lanes;
 }
 
-// Values behind the last are zeros; `scales` [64] becomes theirs.
-HANDFUL_TARGET inline void pack_byte_values(const Shape& shape, const Source& from, int num_keys, uint32_t* to,
-                                            float* scales) {
+// Where the scales of a tile's keys and values go. Those of a key or value that is no number: NaN and 0.
+struct PackedScales {
+  float *keys, *values;
+};
+
+// Four values that follow one another; those behind the last are zeros. Their scales are `least` at least.
+HANDFUL_TARGET inline void pack_byte_group(const Shape& shape, const Source& from, int num_keys, int group,
+                                           uint32_t* to, const PackedScales& scales, float least) {
   alignas(64) char bytes[4][kMostDimensions];
   const char* const rows[] = {bytes[0], bytes[1], bytes[2], bytes[3]};
+  for (int i = 0; i < 4; ++i) {
+    const int key = 4 * group + i;
+    scales.values[key] = 0.0f;
+    if (key >= num_keys) {
+      std::memset(bytes[i], 0, static_cast<size_t>(shape.padded_dim));
+      continue;
+    }
+    const float scale = row_bytes<false>(shape, from.at(key), 0, bytes[i], least);
+    if (std::isnan(scale)) scales.keys[key] = scale;
+    else scales.values[key] = scale;
+  }
+  uint32_t* step = to + (group % 4 * 4 + group / 4) * shape.padded_dim;
+  for (int done = 0; done < shape.padded_dim; done += kLanes) store_ints(step + done, interleaved(rows, done));
+}
+
+// Values with next to nothing in them are made a second time, less fine.
+HANDFUL_TARGET inline void pack_byte_values(const Shape& shape, const Source& from, int num_keys, uint32_t* to,
+                                            const PackedScales& scales) {
   for (int group = 0; group < kKeyGroups; ++group) {
     prefetch_rows(shape, from, 4 * group + num_keys, 4);
-    for (int i = 0; i < 4; ++i) {
-      const int key = 4 * group + i;
-      scales[key] = 0.0f;
-      if (key >= num_keys) {
-        std::memset(bytes[i], 0, static_cast<size_t>(shape.padded_dim));
-        continue;
-      }
-      scales[key] = row_bytes<false>(shape, from.at(key), 0, bytes[i]);
-    }
-    uint32_t* step = to + (group % 4 * 4 + group / 4) * shape.padded_dim;
-    for (int done = 0; done < shape.padded_dim; done += kLanes) store_ints(step + done, interleaved(rows, done));
+    pack_byte_group(shape, from, num_keys, group, to, scales, 0.0f);
+  }
+  const float least = largest(scales.values, kTileKeys) * kLeastShare;
+  for (int group = 0; 4 * group < num_keys; ++group) {
+    const float* mine = scales.values + 4 * group;
+    if (std::min({mine[0], mine[1], mine[2], mine[3]}) >= least) continue;
+    pack_byte_group(shape, from, num_keys, group, to, scales, least);
   }
 }
 
@@ -186,28 +220,33 @@ HANDFUL_TARGET inline Floats log2_of(Floats x) {
   return multiply_add(y, m, all(-2.4983531f)) + _mm512_getexp_ps(x);
 }
 
-// Makes the levels of the values' scales, and the counts and the unit that follow from them. A value of zeros, or next
-// to it, has the largest's level: its key still counts as a probability.
-HANDFUL_TARGET inline void level_values(float* levels, float* counts, float* unit) {
-  const float top = largest(levels, kTileKeys);
-  for (int first = 0; first < kTileKeys; first += kLanes) {
-    const Floats share = divide(load(levels + first), all(top));
-    const Mask small = _mm512_cmp_ps_mask(share, all(kLeastShare), _CMP_NGT_UQ);  // or no number
-    const Floats used = select(small, all(1.0f), share);
-    store(levels + first, log2_of(used));
-    store(counts + first, divide(all(1.0f / kMostFactor), used));
+// The values' scales become levels, and the counts and the unit follow from them. A value of zeros counts as one that is
+// as small as they are taken. What sees a key that is no number, or its value, finds an infinite score and becomes none.
+HANDFUL_TARGET inline void level_values(const PackedScales& scales, int16_t* counts, float* unit) {
+  const float top = largest(scales.values, kTileKeys);
+  Ints count[4];
+  for (int c = 0; c < 4; ++c) {
+    float *keys = scales.keys + c * kLanes, *levels = scales.values + c * kLanes;
+    const Floats key = load(keys), share = most(divide(load(levels), all(top)), all(kLeastShare));
+    const Mask known = _mm512_cmp_ps_mask(key, key, _CMP_ORD_Q);
+    store(keys, select(known, key, all(0.0f)));
+    store(levels, select(known, log2_of(share) * all(kSteps), all(std::numeric_limits<float>::infinity())));
+    count[c] = _mm512_cvtps_epi32(divide(all(kCountOfOne), share));
   }
+  store_ints(counts, _mm512_packs_epi32(count[0], count[1]));
+  store_ints(counts + 2 * kLanes, _mm512_packs_epi32(count[2], count[3]));
   *unit = top / kMostFactor;
 }
 
 HANDFUL_TARGET inline void Bytes::pack(const Shape& shape, const Source& keys, const Source& values, int num_keys,
                                        uint32_t* to) {
   const ByteTile tile = byte_tile(shape, to);
-  float* scales = const_cast<float*>(tile.scales);
-  float *levels = scales + kTileKeys, *counts = levels + kTileKeys;
-  pack_byte_keys(shape, keys, num_keys, to, const_cast<int32_t*>(tile.starts), scales);
-  pack_byte_values(shape, values, num_keys, to + key_lanes(shape), levels);
-  level_values(levels, counts, counts + kTileKeys);
+  float* known = const_cast<float*>(tile.scales);
+  const PackedScales scales{known, known + kTileKeys};
+  float* counts = known + 2 * kTileKeys;
+  pack_byte_keys(shape, keys, num_keys, to, const_cast<int32_t*>(tile.starts), scales.keys);
+  pack_byte_values(shape, values, num_keys, to + key_lanes(shape), scales);
+  level_values(scales, reinterpret_cast<int16_t*>(counts), counts + kTileKeys / 2);
 }
 
 HANDFUL_TARGET inline void Bytes::pack_query(const Shape& shape, const Elements::Type* from, uint32_t* to) {
@@ -274,8 +313,8 @@ HANDFUL_TARGET inline __attribute__((always_inline)) Floats largest_of_each(cons
   return most(_mm512_shuffle_f32x4(w, w, 0x88), _mm512_shuffle_f32x4(w, w, 0xdd));
 }
 
-// What a row's softmax needs in a tile: its query's scale, the tile's largest (as score plus level), and what the sums
-// so far and those of the tile are to be multiplied by.
+// What a row's softmax needs in a tile: its query's scale, the tile's largest (as score plus level, in steps), and what
+// the sums so far and those of the tile are to be multiplied by.
 struct Turn {
   alignas(64) float scale[kLanes], top[kLanes], shrink[kLanes], grow[kLanes];
 };
@@ -306,35 +345,52 @@ HANDFUL_TARGET inline void raise_byte_tops(const ByteTile& tile, const int32_t* 
     }
   }
   const Mask real = first16(R);
-  const Floats before = load(states.tops, real), found = largest_of_each(best), after = most(before, found);
+  const Floats top = largest_of_each(best), found = top * all(1.0f / kSteps);
+  const Floats before = load(states.tops, real), after = most(before, found);
   store(states.tops, after, real);
-  store(turn.top, found);
+  store(turn.top, top);
   store(turn.shrink, exp2_negative(before - after));
   store(turn.grow, exp2_negative(found - after));
 }
 
+// The largest factor times 2^(-i / 64): factors of scores that are i steps below the tile's largest.
+struct Powers {
+  alignas(64) int16_t of_step[64];
+
+  Powers() {
+    for (int i = 0; i < 64; ++i)
+      of_step[i] = static_cast<int16_t>(std::lround(kMostFactor * (1 << kPointShift) * std::exp2(-i / kSteps)));
+  }
+};
+inline const Powers powers;
+
+// Steps below the largest, 32 of them, become factors. What is not seen is 2^15 steps below, which shifts out all digits.
+HANDFUL_LANE_FUNCTION Ints factors_of(Ints first, Ints second, Ints low_powers, Ints high_powers) {
+  const Ints below = _mm512_packs_epi32(first, second);
+  const Ints power = _mm512_permutex2var_epi16(low_powers, below, high_powers);  // of the lowest 6 bits
+  return _mm512_srlv_epi16(power, _mm512_srli_epi16(below, kStepShift));
+}
+
 // Scores become factors as bytes, and their probabilities grow the sums.
-template <int R, bool Masked>
-HANDFUL_TARGET inline void byte_softmax(const ByteTile& tile, const float* scores, const uint64_t* words,
-                                        const States& states, const Turn& turn, uint32_t* p) {
-  Floats count[4];
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; ++c) count[c] = load(tile.counts + c * kLanes);
+template <int R>
+HANDFUL_TARGET inline void byte_softmax(const ByteTile& tile, const float* scores, const States& states,
+                                        const Turn& turn, uint32_t* p) {
+  const Ints low_powers = load_ints(powers.of_step), high_powers = load_ints(powers.of_step + 32);
+  const Ints count[] = {load_ints(tile.counts), load_ints(tile.counts + 32)};
   for (int r = 0; r < R; ++r) {
-    const Floats top = all(turn.top[r] - kLog2MostFactor);
-    Floats total = all(0.0f);
-    Ints factor[4];
+    const Floats top = all(turn.top[r]);
+    Ints below[4];
 #pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) {
-      Floats e = exp2_negative(load(scores + r * kTileKeys + c * kLanes) - top);
-      if constexpr (Masked) e = select(static_cast<Mask>(words[r] >> (c * kLanes)), e, all(0.0f));
-      total = multiply_add(e, count[c], total);
-      factor[c] = _mm512_cvtps_epi32(e);
-    }
+    for (int c = 0; c < 4; ++c) below[c] = _mm512_cvtps_epi32(top - load(scores + r * kTileKeys + c * kLanes));
+    const Ints low = factors_of(below[0], below[1], low_powers, high_powers);
+    const Ints high = factors_of(below[2], below[3], low_powers, high_powers);
+    const Ints total = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(all_ints(0), low, count[0]), high, count[1]);
     float* sums = states.sums + r * kLanes;
-    store(sums, multiply_add(load(sums), all(turn.shrink[r]), total * all(turn.grow[r])));
-    const Ints low = _mm512_packs_epi32(factor[0], factor[1]), high = _mm512_packs_epi32(factor[2], factor[3]);
-    store_ints(p + r * kKeyGroups, _mm512_packus_epi16(low, high));
+    const Floats grown = _mm512_cvtepu32_ps(total) * all(turn.grow[r] * kProbability);  // no sign: below 2^32
+    store(sums, multiply_add(load(sums), all(turn.shrink[r]), grown));
+    const Ints rounding = _mm512_set1_epi16(1 << (15 - kPointShift));
+    store_ints(p + r * kKeyGroups,
+               _mm512_packus_epi16(_mm512_mulhrs_epi16(low, rounding), _mm512_mulhrs_epi16(high, rounding)));
   }
 }
 
@@ -369,7 +425,7 @@ HANDFUL_TARGET inline void attend_bytes(const Shape& shape, const ByteTile& tile
   const int64_t steps = Bytes::steps(shape), lanes = Bytes::query_lanes(shape);
   multiply_bytes<R, kTileKeys / kLanes>({q, tile.keys, tile.starts, steps, lanes, kTileKeys}, sums);
   raise_byte_tops<R, Masked>(tile, sums, words, states, scores, turn);
-  byte_softmax<R, Masked>(tile, scores, words, states, turn, p);
+  byte_softmax<R>(tile, scores, states, turn, p);
   int passes = (shape.num_vectors + kSideBySide - 1) / kSideBySide;
   for (int first = 0; passes > 0; --passes) {
     const int width = (shape.num_vectors - first + passes - 1) / passes, lane = first * kLanes;

@@ -31,25 +31,28 @@ struct Scale {
   float value, inverse;
 };
 
-// The scale of numbers whose largest magnitude has these bits, and what they are to be multiplied by.
-inline Scale scale_under(int32_t bits) {
+// The scale of numbers whose largest magnitude has these bits, `least` at least, and what they are to be multiplied by.
+inline Scale scale_under(int32_t bits, float least = 0.0f) {
   float top;
   std::memcpy(&top, &bits, sizeof(top));
   if (!std::isfinite(top)) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+  if (top / 127.0f < least) return {least, 1.0f / least};
   return top > kSmallest ? Scale{top / 127.0f, 127.0f / top} : Scale{0.0f, 0.0f};
 }
 
-// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale.
-HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step) {
+// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale, `least` at least.
+HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step,
+                             float least = 0.0f) {
   const float top = largest(x, count);
-  const bool used = std::isfinite(top) && top > kSmallest;
-  const Mask real = used ? 0xffff : 0;
-  const Floats inverse = all(used ? 127.0f / top : 0.0f);
+  int32_t bits;
+  std::memcpy(&bits, &top, sizeof(bits));
+  const Scale scale = scale_under(bits, least);
+  const Mask real = scale.inverse > 0.0f ? 0xffff : 0;
+  const Floats inverse = all(scale.inverse);
   for (int64_t i = 0; i < count; i += 16) {
     store_bytes(to + i / 64 * step + i % 64, load(x + i, real) * inverse, zero_byte);
   }
-  if (!std::isfinite(top)) return std::numeric_limits<float>::quiet_NaN();
-  return used ? top / 127.0f : 0.0f;
+  return scale.value;
 }
 
 }  // namespace
