@@ -1,5 +1,6 @@
 """All layers in one native call give the same bits as one after the other."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from handful.model.calibration import Calibration
 from handful.model.checkpoint import Checkpoint, read_config
 from handful.model.decoder import Decoder
 from handful.model.families import spec_from_config
-from handful.model.ops.native.attention import AttentionKernel, PlannedAttention, Reads, check_plan
+from handful.model.ops.native.attention import AttentionKernel, PlannedAttention, Reads, check_plan, only_rows
 from handful.model.ops.native.linear import can_multiply
 from tests.parity import engines
 from tests.parity.engines import Setup
@@ -68,14 +69,17 @@ def test_layers_with_norms_of_their_own_run_one_after_the_other(variant: str) ->
     assert answers(made)[0]
 
 
+def causal_reads(rows: int) -> Reads:
+    numbers, one = np.arange(rows), np.zeros(1, dtype=np.int64)
+    empty = np.zeros(0, dtype=np.uint64)
+    return Reads(one, one + rows, one + rows, one - 1, one, numbers * 0, numbers + 1, numbers, empty)
+
+
 def attention(made: Decoder, rows: int) -> PlannedAttention:
     """One causal sequence of `rows` tokens in a memory that it fills."""
-    spec, numbers, kernel = made.spec, np.arange(rows), AttentionKernel.find(made.dtype, made.spec.head_dim)
+    spec, kernel = made.spec, AttentionKernel.find(made.dtype, made.spec.head_dim)
     assert kernel is not None
-    one = np.zeros(1, dtype=np.int64)
-    empty = np.zeros(0, dtype=np.uint64)
-    reads = Reads(one, one + rows, one + rows, one - 1, one, numbers * 0, numbers + 1, numbers, empty)
-    plan = check_plan(reads, numbers, rows)
+    plan = check_plan(causal_reads(rows), np.arange(rows), rows)
     memory = torch.zeros(spec.num_layers, rows, spec.num_kv_heads, spec.head_dim, dtype=made.dtype)
     return PlannedAttention(kernel, (memory, memory.clone()), (plan,) * spec.num_layers, spec.attention_scale)
 
@@ -93,5 +97,8 @@ def test_what_does_not_fit_is_refused_before_a_pointer_leaves_python() -> None:
     for wanted in ([4, 0], [2, 2], [-1, 0], [0, 5]):
         with pytest.raises(ValueError, match=r"rise within \[0, 5\)"):
             stack.run(hidden.clone(), planned, rotation, torch.tensor(wanted))
+    last = check_plan(only_rows(np.array([1, 4]), causal_reads(5)), np.arange(5), 5, np.array([1, 4]))
+    with pytest.raises(ValueError, match="planned for other rows"):
+        stack.run(hidden.clone(), replace(planned, last=last), rotation, torch.tensor([0, 4]))
     with pytest.raises(ValueError, match=r"cos and sin must be \[5, 1, "):
         stack.run(hidden.clone(), planned, made._rotation(torch.arange(4)))

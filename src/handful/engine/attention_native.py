@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from handful.engine.batch import Batch, Integers, Placed, Window, visible_keys
 from handful.engine.memory import KVMemory
 from handful.engine.request import ScoreLabels
-from handful.model.ops.native.attention import AttentionKernel, PlannedAttention, Reads, check_plan, pack_visibility
+from handful.model.ops.native.attention import (
+    AttentionKernel,
+    PlannedAttention,
+    Reads,
+    check_plan,
+    only_rows,
+    pack_visibility,
+)
 from handful.model.spec import ModelSpec
 
 # Making bytes of a run's keys and values costs what some 60 rows under a key head save by it; a tile is 64 keys.
@@ -26,11 +33,13 @@ def plan_attention(
     """The attention of one step. In the layers `in_bytes`, runs that many rows read are multiplied in bytes."""
     num_slots = memory.keys.shape[1]
     reads = plan_reads(batch, spec.num_heads // spec.num_kv_heads)
-    plans = {
-        window: check_plan(seen_through(window, reads, batch), batch.slots, num_slots) for window in set(spec.windows)
-    }
+    seen = {window: seen_through(window, reads, batch) for window in set(spec.windows)}
+    plans = {window: check_plan(by_window, batch.slots, num_slots) for window, by_window in seen.items()}
+    last = None
+    if len(batch.wanted) < len(batch.tokens):
+        last = check_plan(only_rows(batch.wanted, seen[spec.windows[-1]]), batch.slots, num_slots, batch.wanted)
     by_layer = tuple(plans[window] for window in spec.windows)
-    return PlannedAttention(kernel, (memory.keys, memory.values), by_layer, spec.attention_scale, in_bytes)
+    return PlannedAttention(kernel, (memory.keys, memory.values), by_layer, spec.attention_scale, in_bytes, last)
 
 
 def plan_reads(batch: Batch, group: int) -> Reads:

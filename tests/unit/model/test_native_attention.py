@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handful.model.ops.attention import attend_plain
-from handful.model.ops.native.attention import AttentionKernel, Plan, Reads, check_plan, pack_visibility
+from handful.model.ops.native.attention import AttentionKernel, Plan, Reads, check_plan, only_rows, pack_visibility
 
 SHAPES = [(4, 4, 64), (9, 3, 64), (4, 2, 80), (8, 1, 128), (4, 2, 10), (2, 1, 12), (3, 1, 7), (5, 5, 1), (4, 1, 200)]
 # Each kernel's name and element type; `bytes` is bf16 with every read in bytes.
@@ -370,6 +370,33 @@ def test_a_plan_that_would_read_elsewhere_is_refused(change: dict[str, NDArray[n
 def test_a_plan_that_would_write_elsewhere_is_refused(new_slots: NDArray[np.int64]) -> None:
     with pytest.raises(ValueError, match="new_slots holds an index outside"):
         check_plan(good_plan()[0], new_slots, 1000)
+
+
+@pytest.mark.parametrize("as_words", [False, True])
+@pytest.mark.parametrize("asking", [[0, 7, 39], list(range(40)), []])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_ask_get_what_they_get_among_all_and_all_keys_are_stored(
+    kind: str, asking: list[int], as_words: bool
+) -> None:
+    torch.manual_seed(14)
+    step, rows = Step.random((6, 2, 64), 40, 400, kind), np.array(asking, dtype=np.int64)
+    run, own = np.arange(200), causal(40, 40)
+    whole = [OneRead(np.arange(40), run, np.ones((40, 200), dtype=np.bool_), as_words)]
+    whole.append(OneRead(np.arange(40), step.new_slots, own, as_words, in_bytes=False))
+    among, memory = step.run(whole), tuple(x.clone() for x in step.memory)
+    step.memory[0][step.new_slots] = step.memory[1][step.new_slots] = 0
+    few = only_rows(rows, join(whole))
+    plan = check_plan(few, step.new_slots, 400, rows)
+    found = kernel(kind)(plan, step.qkv, step.memory, step.scale, kind == "bytes")
+    assert torch.equal(found, among[rows])
+    assert all(torch.equal(a, b) for a, b in zip(step.memory, memory, strict=True))
+
+
+@pytest.mark.parametrize("asking", [np.array([0, 3]), np.array([-1])])
+def test_a_plan_that_would_ask_for_other_tokens_than_the_steps_is_refused(asking: NDArray[np.int64]) -> None:
+    reads = only_rows(np.arange(1), good_plan()[0])
+    with pytest.raises(ValueError, match="asking holds an index outside"):
+        check_plan(reads, good_plan()[1], 1000, asking)
 
 
 def test_tensors_that_do_not_go_with_the_plan_are_refused() -> None:

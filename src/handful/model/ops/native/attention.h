@@ -18,7 +18,7 @@
 
 namespace handful {
 
-// One read: the step's rows [first_row, first_row + num_rows), whose low and high begin at `first_entry`, and
+// One read: the rows [first_row, first_row + num_rows) of those that ask, whose low and high begin at `first_entry`, and
 // `num_keys` entries of `key_slots` from `first_key`. Entry e sees the keys [low[e], high[e]) of the read; with
 // first_word >= 0 instead those whose bits are set, in ceil(num_keys / 64) words an entry from words[first_word].
 struct Read {
@@ -32,7 +32,8 @@ struct Plan {
   const uint64_t* words;     // visibility as bits, lowest bit first
   const int64_t* key_slots;  // where each key of each read lies in the memory
   const int64_t* new_slots;  // [num_tokens] where the step's own keys and values go
-  int64_t num_reads, num_tokens;
+  const int64_t* asking;     // [num_rows] the tokens whose queries are read, rising; null where all are
+  int64_t num_reads, num_tokens, num_rows;
 };
 
 // Elements are bfloat16 (as 16 bits) or float. Strides are in elements.
@@ -42,7 +43,7 @@ struct Call {
   const void* v;      // likewise, rows v_stride apart
   void* keys;         // [slots, num_kv_heads, head_dim] of this layer
   void* values;       // likewise
-  void* out;          // [num_tokens, num_heads, head_dim]
+  void* out;          // [num_rows, num_heads, head_dim]
   int64_t q_stride, k_stride, v_stride;
   int64_t num_heads, num_kv_heads, head_dim, num_threads;
   int64_t in_bytes;  // whether reads that are marked are multiplied in bytes

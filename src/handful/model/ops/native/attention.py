@@ -7,7 +7,7 @@ of `attention.h`. `check_plan` makes sure that no index leads outside the tensor
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import ceil
 
 import numpy as np
@@ -34,7 +34,7 @@ _WITH_BYTES = {"bf16"}  # those that can multiply bytes instead
 class Reads:
     """What each row of a step attends to; one value for each window that the model's layers have.
 
-    first_row, num_rows `[R]` the rows of the step that read; they follow one another
+    first_row, num_rows `[R]` the rows that read, counted among those that ask; they follow one another
     num_keys            `[R]` how many keys they read; rows and keys of the reads follow one another in the arrays below
     first_word          `[R]` where a read's bits begin in `words`, or -1: then `low` and `high` say what is visible
     low, high           `[E]` each row of each read sees the keys `[low, high)` of its read
@@ -59,7 +59,8 @@ class Reads:
 class _PlanStruct(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("reads", "low", "high", "words", "key_slots", "new_slots")),
-        *((name, ctypes.c_int64) for name in ("num_reads", "num_tokens")),
+        ("asking", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("num_reads", "num_tokens", "num_rows")),
     ]
 
 
@@ -75,26 +76,37 @@ class _CallStruct(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A checked plan, ready for every layer of one step. `kept` holds the arrays that the struct points into."""
+    """A checked plan, ready for every layer of one step. `kept` holds the arrays that the struct points into.
+
+    Where `asking` `[M]` is given, only those of the `num_tokens` have queries, and the result is `[M, H, D]`.
+    """
 
     struct: _PlanStruct
     num_tokens: int
     num_slots: int
+    asking: Integers | None
     kept: tuple[NDArray[np.int64] | NDArray[np.uint64], ...]
 
 
-def check_plan(reads: Reads, new_slots: Integers, num_slots: int) -> Plan:
-    """Check a step's plan against a KV memory of `num_slots`. ValueError names what doesn't hold together."""
+def check_plan(reads: Reads, new_slots: Integers, num_slots: int, asking: Integers | None = None) -> Plan:
+    """Check a step's plan against a KV memory of `num_slots`. ValueError names what doesn't hold together.
+
+    `asking` are the tokens that read, rising; all of them by default.
+    """
     for field in fields(reads):
         array, wanted = getattr(reads, field.name), np.uint64 if field.name == "words" else np.int64
         if array.dtype != wanted or array.ndim != 1 or not array.flags.c_contiguous:
             raise ValueError(f"{field.name} must be one contiguous row of {np.dtype(wanted)}, not {array.dtype}")
     num_tokens = len(new_slots)
+    num_rows = num_tokens if asking is None else len(asking)
     _check_lengths(reads)
-    if len(reads.first_row) and (reads.first_row.min() < 0 or (reads.first_row + reads.num_rows).max() > num_tokens):
+    if len(reads.first_row) and (reads.first_row.min() < 0 or (reads.first_row + reads.num_rows).max() > num_rows):
         raise ValueError("a read has rows outside the step")
     _check_within("key_slots", reads.key_slots, 0, num_slots)
     _check_within("new_slots", new_slots, 0, num_slots)
+    if asking is not None:
+        _check_within("asking", asking, 0, num_tokens)
+        asking = np.ascontiguousarray(asking, dtype=np.int64)
     if len(reads.low) and (reads.low.min() < 0 or (reads.high > np.repeat(reads.num_keys, reads.num_rows)).any()):
         raise ValueError("an entry sees keys outside its read")
     starts = [np.cumsum(counts) - counts for counts in (reads.num_rows, reads.num_keys)]
@@ -102,7 +114,9 @@ def check_plan(reads: Reads, new_slots: Integers, num_slots: int) -> Plan:
     table = np.stack(columns, axis=1)  # `Read` of attention.h, row by row
     new_slots = np.ascontiguousarray(new_slots, dtype=np.int64)
     kept = (np.ascontiguousarray(table), reads.low, reads.high, reads.words, reads.key_slots, new_slots)
-    return Plan(_PlanStruct(*(a.ctypes.data for a in kept), len(table), num_tokens), num_tokens, num_slots, kept)
+    asked = None if asking is None else asking.ctypes.data
+    struct = _PlanStruct(*(a.ctypes.data for a in kept), asked, len(table), num_tokens, num_rows)
+    return Plan(struct, num_tokens, num_slots, asking, kept)
 
 
 def _check_lengths(reads: Reads) -> None:
@@ -136,6 +150,30 @@ def pack_visibility(visible: NDArray[np.bool_]) -> NDArray[np.uint64]:
     return np.packbits(padded, axis=1, bitorder="little").reshape(-1).view(np.uint64)
 
 
+def only_rows(rows: Integers, reads: Reads) -> Reads:
+    """The same reads for some rows, `[M]` and rising, from now on counted among themselves."""
+    starts, ends = (np.searchsorted(rows, edge) for edge in (reads.first_row, reads.first_row + reads.num_rows))
+    counts, num_before = ends - starts, np.cumsum(reads.num_rows) - reads.num_rows
+    taken = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    entries = rows[taken] + np.repeat(num_before - reads.first_row, counts)
+    first_word, words, num_words = reads.first_word.copy(), [], 0
+    for number in np.flatnonzero(reads.first_word >= 0):
+        of_a_row = -(-reads.num_keys[number] // _KEYS_IN_A_WORD)
+        first = reads.first_word[number] + (rows[starts[number] : ends[number]] - reads.first_row[number]) * of_a_row
+        words.append(reads.words[(first[:, None] + np.arange(of_a_row)).reshape(-1)])
+        first_word[number] = num_words
+        num_words += len(words[-1])
+    return replace(
+        reads,
+        first_row=starts,
+        num_rows=counts,
+        first_word=first_word,
+        low=reads.low[entries],
+        high=reads.high[entries],
+        words=np.concatenate(words) if words else reads.words,
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PlannedAttention:
     """The attention of one step, layer by layer: store the new keys and values, then read by the plan.
@@ -143,6 +181,7 @@ class PlannedAttention:
     memory    keys and values of all layers, `[L, slots, Hkv, D]` each
     plans     `[L]`, the same one for layers with the same window
     in_bytes  the layers where reads that are marked are multiplied in bytes
+    last      the last layer's for the step's wanted rows alone, where there are others, too
     """
 
     kernel: "AttentionKernel"
@@ -150,6 +189,7 @@ class PlannedAttention:
     plans: tuple[Plan, ...]
     scale: float
     in_bytes: frozenset[int] = frozenset()
+    last: Plan | None = None
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q `[N, H, D]`, k and v `[N, Hkv, D]` of the step's tokens -> the attention's output `[N, H, D]`."""
@@ -199,7 +239,8 @@ class AttentionKernel:
         """Store the step's keys and values in the memory of a layer, then attend.
 
         qkv: `[N, H, D]`, `[N, Hkv, D]`, `[N, Hkv, D]`, rows any distance apart; memory: keys and values
-        `[slots, Hkv, D]`; all of the kernel's type. `scale` is positive. Returns `[N, H, D]`.
+        `[slots, Hkv, D]`; all of the kernel's type. `scale` is positive. Returns `[N, H, D]`, or `[M, H, D]` for a
+        plan of M rows that ask.
 
         With `in_bytes` the reads that are marked are multiplied in bytes, where the kernel `has_bytes`.
         """
@@ -210,7 +251,7 @@ class AttentionKernel:
             raise ValueError(f"the scale of scores must be above 0, not {scale}")
         if in_bytes and not self.has_bytes:
             raise ValueError("this kernel multiplies no bytes")
-        out = torch.empty(q.shape, dtype=q.dtype)
+        out = torch.empty((plan.struct.num_rows, *q.shape[1:]), dtype=q.dtype)
         pointers = (x.data_ptr() for x in (q, k, v, keys, values, out))
         sizes = (q.shape[1], k.shape[1], q.shape[2], num_threads())
         call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), *sizes, in_bytes, scale)

@@ -154,7 +154,8 @@ HANDFUL_TARGET inline Packed packed_tiles(const Unit& unit, const Part& part, in
 
 inline const Elements::Type* query_at(const Unit& unit, const Part& part, int64_t stacked) {
   const int64_t row = part.first_row + stacked / unit.group, head = stacked % unit.group;
-  const int64_t at = row * unit.call.q_stride + (unit.kv_head * unit.group + head) * unit.call.head_dim;
+  const int64_t token = unit.plan.asking ? unit.plan.asking[row] : row;
+  const int64_t at = token * unit.call.q_stride + (unit.kv_head * unit.group + head) * unit.call.head_dim;
   return static_cast<const Elements::Type*>(unit.call.q) + at;
 }
 
@@ -256,7 +257,7 @@ inline void store_new(const Plan& plan, const Call& call, int64_t token) {
 }
 
 inline int64_t rows_of_a_unit(const Plan& plan, const Call& call) {
-  const int64_t group = call.num_heads / call.num_kv_heads, stacked = plan.num_tokens * group;
+  const int64_t group = call.num_heads / call.num_kv_heads, stacked = plan.num_rows * group;
   int64_t size = stacked * call.num_kv_heads / (kUnitsPerThread * call.num_threads);
   if (size < kLeastStackedRows) size = kLeastStackedRows;
   if (size > kMostStackedRows) size = kMostStackedRows;
@@ -329,7 +330,7 @@ template <class Bytes>
 inline int attend_step(const Plan& plan, const Call& call) {
   const Shape shape = shape_of(call);
   const int64_t group = call.num_heads / call.num_kv_heads, size = rows_of_a_unit(plan, call);
-  const int64_t row_blocks = (plan.num_tokens + size - 1) / size;
+  const int64_t row_blocks = (plan.num_rows + size - 1) / size;
   const int64_t num_states = size * group;
   const int64_t out_floats = num_states * shape.padded_dim, sum_floats = num_states * kLanes;
   const int64_t state_bytes = (num_states * state_floats(shape) + kLanes) / kLanes * kLanes * 4;
@@ -339,6 +340,7 @@ inline int attend_step(const Plan& plan, const Call& call) {
   handful::share_out_rows(plan.num_tokens, kTokensToStore, call.num_threads, [&](int64_t first, int64_t last) {
     for (int64_t token = first; token < last; ++token) store_new(plan, call, token);
   });
+  if (plan.num_rows == 0) return 0;
   const Ahead ahead = lay_out_ahead<Bytes>(plan, call, shape, size);
   for (int64_t number = 0; number < plan.num_reads; ++number) {
     const Read& read = plan.reads[number];
@@ -362,7 +364,7 @@ inline int attend_step(const Plan& plan, const Call& call) {
         failed = true;
         continue;
       }
-      const int64_t first = number % row_blocks * size, end = std::min(first + size, plan.num_tokens);
+      const int64_t first = number % row_blocks * size, end = std::min(first + size, plan.num_rows);
       run_unit<Bytes>(Unit{plan, call, shape, ahead, number / row_blocks, first, end, group, states, own, q});
     }
   });

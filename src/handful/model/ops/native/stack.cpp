@@ -5,7 +5,7 @@
 //   attended = x + attention_out(mixed)
 //   x = attended + mlp_down(mlp_up(attended, or x where both branches start from it))
 //
-// After the attention of the last layer only the wanted rows go on.
+// Only the wanted rows go through the last layer, further than to their keys and values.
 
 #include <cstring>
 
@@ -117,7 +117,7 @@ HANDFUL_API int handful_stack(const handful::Stack* stack, const handful::StackC
     if (step.attend(number)) return 1;
     const bool is_last = number == stack->num_layers - 1;
     if (is_last && call->wanted) {
-      step.keep_wanted(call->mixed, stack->heads * stack->head_dim);
+      if (!call->plans[number]->asking) step.keep_wanted(call->mixed, stack->heads * stack->head_dim);
       step.keep_wanted(call->x, stack->hidden);
     }
     step.finish(layer, is_last ? call->num_wanted : call->rows);

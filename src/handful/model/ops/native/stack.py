@@ -8,6 +8,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,7 +109,10 @@ class NativeStack:
         widths = (heads * shape.head_dim, shape.heads * shape.head_dim, self.hidden, self._middle)
         room = [torch.empty((rows, width), dtype=self._dtype) for width in widths]
         packed = torch.empty(-(-rows // TILE_ROWS) * TILE_ROWS * self._row_bytes, dtype=torch.uint8)
-        plans = (ctypes.c_void_p * len(self._kept))(*(ctypes.addressof(plan.struct) for plan in attention.plans))
+        planned = (
+            attention.plans if wanted is None or attention.last is None else (*attention.plans[:-1], attention.last)
+        )
+        plans = (ctypes.c_void_p * len(self._kept))(*(ctypes.addressof(plan.struct) for plan in planned))
         in_bytes = (ctypes.c_int64 * len(self._kept))(*(n in attention.in_bytes for n in range(len(self._kept))))
         scales = torch.empty(-(-rows // TILE_ROWS) * TILE_ROWS)
         call = _Call(
@@ -160,7 +164,7 @@ class NativeStack:
             raise ValueError("the attention's kernel is for another type, or multiplies no bytes")
         num_slots = attention.plans[0].num_slots
         for plan in attention.plans:
-            if plan.num_tokens != rows or plan.num_slots != num_slots:
+            if plan.num_tokens != rows or plan.num_slots != num_slots or plan.asking is not None:
                 raise ValueError(f"the attention was planned for {plan.num_tokens} rows, not {rows}")
         for x in attention.memory:
             sizes = (len(self._kept), num_slots, shape.kv_heads, shape.head_dim)
@@ -176,3 +180,7 @@ class NativeStack:
             is_rising = bool((wanted[1:] > wanted[:-1]).all())
             if wanted.dtype != torch.int64 or not is_rising or wanted[0] < 0 or wanted[-1] >= rows:
                 raise ValueError(f"wanted rows must rise within [0, {rows})")
+        if wanted is not None and attention.last is not None:
+            asking, tokens = attention.last.asking, attention.last.num_tokens
+            if asking is None or tokens != rows or not np.array_equal(asking, wanted.numpy()):
+                raise ValueError("the last layer's attention was planned for other rows than those that are wanted")
