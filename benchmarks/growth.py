@@ -3,8 +3,9 @@
     HANDFUL_KV_MEMORY_MB=11000 python benchmarks/growth.py --tasks 1 10 100 1000
     python benchmarks/growth.py --model gpt-neo-2.7b-shape --requests 16 --rounds 1 --concurrency 1 16 --tasks 1 4
 
-A pinned task of 16 shots holds 464 tokens, 10.7 MB with the default model, so a thousand need more memory than a model
-has by default. The last line printed is one JSON document.
+Numbers of shots take turns, in each round all of them, with the cache empty and with their prefix pinned; the share of
+the rate at 4 shots is the median of each round's. A pinned task of 16 shots holds 464 tokens, 10.7 MB with the default
+model, so a thousand need more memory than a model has by default. The last line printed is one JSON document.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from workload import prefix as make_prefix
 from workload import prompts as make_prompts
 
 LABELS = (" positive", " negative")
+COMPARED = 4  # shots
 TOKENS = GenerationParameters(max_new_tokens=8, ignore_eos=True)
 
 
@@ -36,8 +38,7 @@ def main() -> None:
     model = open_model(arguments.model, arguments.precision)
     found = describe(model, "W7 growth")
     count, rounds = arguments.requests, arguments.rounds
-    found["requests_per_s_by_shots"] = {s: rate(model, make_prompts(count, s), rounds) for s in arguments.shots}
-    found["requests_per_s_by_shots_pinned"] = {s: pinned_rate(model, s, count, rounds) for s in arguments.shots if s}
+    found |= by_shots(model, arguments.shots, count, rounds)
     found["requests_per_s_by_concurrency"] = {c: in_groups(model, c, rounds) for c in arguments.concurrency}
     found["pinned_tasks"] = {number: pinned(model, number) for number in arguments.tasks}
     found["kv_bytes_per_token"] = int(model.info.details["kv_bytes_per_token"])
@@ -45,24 +46,41 @@ def main() -> None:
     model.close()
 
 
-def rate(model: LocalModel, prompts: list[str], rounds: int) -> float:
-    """Requests a second for all prompts at once, cache empty at the start."""
-    seconds = []
+def by_shots(model: LocalModel, shots: list[int], count: int, rounds: int) -> dict[str, dict[int, float]]:
+    """Requests a second for all prompts at once, and each as a share of the rate at 4 shots."""
+    prompts = {number: make_prompts(count, number) for number in shots}
+    cold: dict[int, list[float]] = {number: [] for number in shots}
+    pinned: dict[int, list[float]] = {number: [] for number in shots if number}
     for _ in range(rounds):
-        forget(model)
-        seconds.append(seconds_of(model.generate, prompts, TOKENS))
-    return round(len(prompts) / statistics.median(seconds), 3)
+        for number in shots:
+            cold[number].append(cold_rate(model, prompts[number]))
+        for number in pinned:
+            pinned[number].append(pinned_rate(model, make_prefix(number), prompts[number]))
+    found = {}
+    for name, rates in (("by_shots", cold), ("by_shots_pinned", pinned)):
+        found[f"requests_per_s_{name}"] = {number: round(statistics.median(each), 3) for number, each in rates.items()}
+        if COMPARED in rates:
+            found[f"share_of_{COMPARED}_shots_{name}"] = {
+                number: round(statistics.median(a / b for a, b in zip(each, rates[COMPARED], strict=True)), 3)
+                for number, each in rates.items()
+            }
+    return found
 
 
-def pinned_rate(model: LocalModel, shots: int, count: int, rounds: int) -> float:
-    """The same behind a prefix that is pinned, so that it is in memory when the clock starts."""
-    prefix, prompts, seconds = make_prefix(shots), make_prompts(count, shots), []
-    for _ in range(rounds):
-        forget(model)
-        model.pin(prefix)
-        seconds.append(seconds_of(model.generate, prompts, TOKENS))
+def cold_rate(model: LocalModel, prompts: list[str]) -> float:
+    """With an empty cache at the start, so that the prefix is computed, too."""
+    forget(model)
+    return len(prompts) / seconds_of(model.generate, prompts, TOKENS)
+
+
+def pinned_rate(model: LocalModel, prefix: str, prompts: list[str]) -> float:
+    """Behind a prefix that is pinned, so that it is in memory when the clock starts."""
+    forget(model)
+    model.pin(prefix)
+    try:
+        return len(prompts) / seconds_of(model.generate, prompts, TOKENS)
+    finally:
         model.unpin(prefix)
-    return round(count / statistics.median(seconds), 3)
 
 
 def in_groups(model: LocalModel, size: int, rounds: int) -> float:
