@@ -271,10 +271,11 @@ struct ByteProduct {
   int64_t steps, row_stride, column_stride;
 };
 
-// sums[r][16 C]. One loop, neither inlined nor unrolled for a known number of steps: GCC then keeps all sums in
-// registers, which makes it 2.3 times faster.
-template <int R, int C>
-HANDFUL_TARGET __attribute__((noipa)) void multiply_bytes(const ByteProduct& p, int32_t* sums) {
+// Sums [R][16 C] of products, which `finish` takes where they are. One loop, neither inlined nor unrolled for a known
+// number of steps: GCC then keeps all sums in registers, which makes it 2.3 times faster. Between two products a store
+// costs as much as two of their steps, so the sums are not to go through memory.
+template <int R, int C, class Finish>
+HANDFUL_TARGET __attribute__((noipa)) void multiply_bytes(const ByteProduct& p, const Finish& finish) {
   Ints sum[R][C];
 #pragma GCC unroll 4
   for (int c = 0; c < C; ++c) {
@@ -298,7 +299,8 @@ HANDFUL_TARGET __attribute__((noipa)) void multiply_bytes(const ByteProduct& p, 
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) store_ints(sums + (r * C + c) * kLanes, sum[r][c]);
+    for (int c = 0; c < C; ++c) asm("" : "+v"(sum[r][c]));
+  finish(sum);
 }
 
 // The largest lane of each of 8 vectors, in the first 8 lanes: halves are folded together until a lane is left of each.
@@ -319,33 +321,43 @@ struct Turn {
   alignas(64) float scale[kLanes], top[kLanes], shrink[kLanes], grow[kLanes];
 };
 
-// Sums of products become scores plus levels, and each row's maximum is raised to this tile's.
+// Sums of products become scores plus levels, in steps, and each row's largest is found lane by lane.
 template <int R, bool Masked>
-HANDFUL_TARGET inline void raise_byte_tops(const ByteTile& tile, const int32_t* sums, const uint64_t* words,
-                                           const States& states, float* scores, Turn& turn) {
-  constexpr int C = kTileKeys / kLanes, kRows = 8;
-  static_assert(R <= kRows);
-  Floats scale[C], level[C], best[kRows];
+struct Score {
+  const ByteTile& tile;
+  const uint64_t* words;
+  const Turn& turn;
+  float* scores;  // [R][64]
+  float* best;    // [8][16]
+
+  HANDFUL_LANE_FUNCTION void operator()(const Ints (&sum)[R][4]) const {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const Floats query_scale = all(turn.scale[r]);
+      Floats most_yet;
 #pragma GCC unroll 4
-  for (int c = 0; c < C; ++c) scale[c] = load(tile.scales + c * kLanes), level[c] = load(tile.levels + c * kLanes);
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    if (r >= R) {
-      best[r] = all(kLowest);
-      continue;
-    }
-    const Floats query_scale = all(turn.scale[r]);
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      const int at = r * kTileKeys + c * kLanes;
-      Floats score = multiply_add(to_floats(load_ints(sums + at)) * scale[c], query_scale, level[c]);
-      if constexpr (Masked) score = select(static_cast<Mask>(words[r] >> (c * kLanes)), score, all(kLowest));
-      store(scores + at, score);
-      best[r] = c ? most(best[r], score) : score;
+      for (int c = 0; c < 4; ++c) {
+        const Floats scale = load(tile.scales + c * kLanes), level = load(tile.levels + c * kLanes);
+        Floats score = multiply_add(to_floats(sum[r][c]) * scale, query_scale, level);
+        if constexpr (Masked) score = select(static_cast<Mask>(words[r] >> (c * kLanes)), score, all(kLowest));
+        store(scores + r * kTileKeys + c * kLanes, score);
+        most_yet = c ? most(most_yet, score) : score;
+      }
+      store(best + r * kLanes, most_yet);
     }
   }
+};
+
+// Each row's maximum is raised to this tile's.
+template <int R>
+HANDFUL_TARGET inline void raise_byte_tops(const float* best, const States& states, Turn& turn) {
+  constexpr int kRows = 8;
+  static_assert(R <= kRows);
+  Floats found_by_row[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) found_by_row[r] = r < R ? load(best + r * kLanes) : all(kLowest);
   const Mask real = first16(R);
-  const Floats top = largest_of_each(best), found = top * all(1.0f / kSteps);
+  const Floats top = largest_of_each(found_by_row), found = top * all(1.0f / kSteps);
   const Floats before = load(states.tops, real), after = most(before, found);
   store(states.tops, after, real);
   store(turn.top, top);
@@ -394,37 +406,48 @@ HANDFUL_TARGET inline void byte_softmax(const ByteTile& tile, const float* score
   }
 }
 
-// out[r] = out[r] * shrink[r] + grow[r] * (p[r] . v), for C vectors of dimensions from `first`.
+// out[r] = out[r] * shrink[r] + grow[r] * (p[r] . v), for C vectors of dimensions.
+template <int R, int C>
+struct AddValues {
+  const Turn& turn;
+  float unit;
+  float* out;
+  int64_t stride;
+
+  HANDFUL_LANE_FUNCTION void operator()(const Ints (&sum)[R][C]) const {
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r) {
+      const Floats grow = all(turn.grow[r] * unit), shrink = all(turn.shrink[r]);
+      float* to = out + r * stride;
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c)
+        store(to + c * kLanes, multiply_add(to_floats(sum[r][c]), grow, load(to + c * kLanes) * shrink));
+    }
+  }
+};
+
 template <int R, int C>
 HANDFUL_TARGET inline void byte_values(const Shape& shape, const ByteTile& tile, int first, const uint32_t* p,
                                        const Turn& turn, const States& states) {
   alignas(64) static constexpr int32_t kZeros[kTileKeys] = {};
-  alignas(64) int32_t sums[R * C * kLanes];
   const int64_t stride = shape.padded_dim;
-  multiply_bytes<R, C>({p, tile.values + first, kZeros, kKeyGroups, kKeyGroups, stride}, sums);
-  for (int r = 0; r < R; ++r) {
-    const Floats grow = all(turn.grow[r] * tile.unit), shrink = all(turn.shrink[r]);
-    float* out = states.out + first + r * stride;
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      const Floats before = load(out + c * kLanes) * shrink;
-      store(out + c * kLanes, multiply_add(to_floats(load_ints(sums + (r * C + c) * kLanes)), grow, before));
-    }
-  }
+  multiply_bytes<R, C>(ByteProduct{p, tile.values + first, kZeros, kKeyGroups, kKeyGroups, stride},
+                       AddValues<R, C>{turn, tile.unit, states.out + first, stride});
 }
 
 template <int R, bool Masked>
 HANDFUL_TARGET inline void attend_bytes(const Shape& shape, const ByteTile& tile, const uint32_t* q,
                                         const uint64_t* words, const States& states) {
-  alignas(64) int32_t sums[R * kTileKeys];
   alignas(64) float scores[R * kTileKeys];
+  alignas(64) float best[R * kLanes];
   alignas(64) uint32_t p[R * kKeyGroups];
   Turn turn;
 #pragma GCC unroll 6
   for (int r = 0; r < R; ++r) turn.scale[r] = scale_of_query(shape, q, r);
   const int64_t steps = Bytes::steps(shape), lanes = Bytes::query_lanes(shape);
-  multiply_bytes<R, kTileKeys / kLanes>({q, tile.keys, tile.starts, steps, lanes, kTileKeys}, sums);
-  raise_byte_tops<R, Masked>(tile, sums, words, states, scores, turn);
+  multiply_bytes<R, kTileKeys / kLanes>(ByteProduct{q, tile.keys, tile.starts, steps, lanes, kTileKeys},
+                                        Score<R, Masked>{tile, words, turn, scores, best});
+  raise_byte_tops<R>(best, states, turn);
   byte_softmax<R>(tile, scores, states, turn, p);
   int passes = (shape.num_vectors + kSideBySide - 1) / kSideBySide;
   for (int first = 0; passes > 0; --passes) {
