@@ -82,14 +82,6 @@ inline int64_t mixing(const Shape& shape) {
   return size < 64 ? 1 : size;
 }
 
-// Four vectors of whole numbers (+ zero, 0 or 128) as 64 bytes, in one piece: they will be read in one.
-HANDFUL_LANE_FUNCTION void store_64_bytes(char* to, Ints a, Ints b, Ints c, Ints d, int zero) {
-  const Ints turned = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-  const Ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const Ints ordered = _mm512_permutexvar_epi32(order, turned);
-  store_ints(to, _mm512_xor_si512(ordered, _mm512_set1_epi8(static_cast<char>(zero))));
-}
-
 // A row of 16 V elements as bytes, in registers. Returns its scale.
 template <int V, bool Mixed>
 HANDFUL_TARGET inline float bytes_of(const Elements::Type* from, int zero, char* to, float least) {
@@ -102,12 +94,10 @@ HANDFUL_TARGET inline float bytes_of(const Elements::Type* from, int zero, char*
   for (int i = 1; i < V; ++i) found = most_ints(found, bits_of_magnitude(x[i]));
   const Scale scale = scale_under(most_of_lanes(found), least);
   const Floats factor = all(scale.inverse);
-  Ints whole[V];
 #pragma GCC unroll 8
-  for (int i = 0; i < V; ++i) whole[i] = _mm512_cvtps_epi32(x[i] * factor);
+  for (int i = 0; i < V; ++i) x[i] = x[i] * factor;
 #pragma GCC unroll 2
-  for (int i = 0; i < V; i += 4)
-    store_64_bytes(to + i * kLanes, whole[i], whole[i + 1], whole[i + 2], whole[i + 3], zero);
+  for (int i = 0; i < V; i += 4) store_64_bytes(to + i * kLanes, x[i], x[i + 1], x[i + 2], x[i + 3], zero);
   return scale.value;
 }
 

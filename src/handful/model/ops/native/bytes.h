@@ -49,9 +49,13 @@ HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, c
   const Scale scale = scale_under(bits, least);
   const Mask real = scale.inverse > 0.0f ? 0xffff : 0;
   const Floats inverse = all(scale.inverse);
-  for (int64_t i = 0; i < count; i += 16) {
-    store_bytes(to + i / 64 * step + i % 64, load(x + i, real) * inverse, zero_byte);
+  int64_t i = 0;
+  for (; i + 64 <= count; i += 64) {
+    const Floats a = load(x + i, real) * inverse, b = load(x + i + 16, real) * inverse;
+    const Floats c = load(x + i + 32, real) * inverse, d = load(x + i + 48, real) * inverse;
+    store_64_bytes(to + i / 64 * step, a, b, c, d, zero_byte);
   }
+  for (; i < count; i += 16) store_bytes(to + i / 64 * step + i % 64, load(x + i, real) * inverse, zero_byte);
   return scale.value;
 }
 

@@ -160,6 +160,11 @@ HANDFUL_LANE_FUNCTION void store_bytes(char* to, Floats x, int32_t zero) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
 }
 
+// Four vectors, rounded, as 64 bytes + zero.
+HANDFUL_LANE_FUNCTION void store_64_bytes(char* to, Floats a, Floats b, Floats c, Floats d, int32_t zero) {
+  store_bytes(to, a, zero), store_bytes(to + 16, b, zero), store_bytes(to + 32, c, zero), store_bytes(to + 48, d, zero);
+}
+
 // Of bfloat16 there are no masked loads and stores: what isn't whole goes through memory. Masks are of first lanes.
 HANDFUL_LANE_FUNCTION Floats load16(const char* from, Mask real, int32_t type) {
   if (type == kFloat32) return load(reinterpret_cast<const float*>(from), real);

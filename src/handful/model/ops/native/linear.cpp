@@ -14,6 +14,7 @@ HANDFUL_API void handful_linear(const handful::Layer* layer, const handful::Line
   const bool tiles = call->features & kAmx;
   if (tiles && (layer->type == kBFloat16 || call->rows >= kLeastRowsOfTiles)) return multiply_amx(*layer, *call);
   if (layer->type == kBFloat16) return multiply_bf16(*layer, *call);
+  if (call->features & kAvx512Vnni && call->features & kAvx512Bf16) return multiply_vnni_bf16(*layer, *call);
   if (call->features & kAvx512Vnni) return multiply_vnni(*layer, *call);
   if (call->features & kAvxVnni) return multiply_avx_vnni(*layer, *call);
   multiply_avx2(*layer, *call);

@@ -86,6 +86,7 @@ void quantise_weights(const Quantising& call);
 }  // namespace avx2
 
 void multiply_vnni(const Layer& layer, const LinearCall& call);
+void multiply_vnni_bf16(const Layer& layer, const LinearCall& call);  // rounds results to bfloat16 as multiply_amx does
 void multiply_avx_vnni(const Layer& layer, const LinearCall& call);
 void multiply_avx2(const Layer& layer, const LinearCall& call);
 void multiply_bf16(const Layer& layer, const LinearCall& call);

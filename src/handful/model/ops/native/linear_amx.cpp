@@ -14,6 +14,7 @@
 #include "lanes_avx512.h"
 #include "linear.h"
 // (the order matters: the epilogue is written over the lanes)
+#define HANDFUL_TARGET HANDFUL_AVX512_BF16
 #include "linear_epilogue.h"
 #include "team.h"
 

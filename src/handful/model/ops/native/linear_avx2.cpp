@@ -6,6 +6,7 @@
 #include "lanes_avx2.h"
 // (the order matters: each is written over those before it)
 #define HANDFUL_TARGET HANDFUL_AVX2
+#define HANDFUL_ROUND handful::avx2::RoundByHand
 #include "linear_bytes.h"
 
 namespace {

@@ -1,5 +1,5 @@
 // What products of bytes (`Number` of linear_lanes.h) have in common: sums are exact integers. Included behind the lanes
-// of the processor, with its HANDFUL_TARGET.
+// of the processor, with its HANDFUL_TARGET; HANDFUL_ROUND says how results become bfloat16.
 #pragma once
 
 #include "handful.h"
@@ -13,7 +13,7 @@ using handful::HANDFUL_LEVEL::Ints;
 struct Bytes {
   using Sum = int32_t;
   using Sums = Ints;
-  using Round = handful::HANDFUL_LEVEL::RoundByHand;
+  using Round = HANDFUL_ROUND;
   static constexpr bool kScaled = true;
 
   HANDFUL_TARGET static inline void put(Sum* to, Sums sums) { handful::HANDFUL_LEVEL::store_ints(to, sums); }

@@ -1,4 +1,5 @@
-// From sums to results: scale, bias, activation, gate, rounding. Compiled for the lanes that were included before it.
+// From sums to results: scale, bias, activation, gate, rounding. Compiled for the lanes that were included before it, and
+// what rounds for HANDFUL_TARGET: a processor's own rounding is a call where the function around it may not use it.
 #pragma once
 
 #include "handful.h"
@@ -65,19 +66,21 @@ struct Output {
 
 // How results are rounded to bfloat16 where the processor can't. (RoundByProcessor: lanes_avx512.h)
 struct RoundByHand {
-  HANDFUL_LANES static void put(char* to, Floats x, Mask real, int32_t type) { store16(to, x, real, type); }
+  HANDFUL_LANE_FUNCTION static void put(char* to, Floats x, Mask real, int32_t type) { store16(to, x, real, type); }
 };
+
+namespace {
 
 // 16 results to byte `offset`; those that aren't real are not written.
 template <class Round>
-HANDFUL_LANES inline void put_real(Floats x, const Output& to, int64_t offset, Mask real) {
+HANDFUL_TARGET inline void put_real(Floats x, const Output& to, int64_t offset, Mask real) {
   if (to.residual != nullptr) x = x + load16(to.residual + offset, real, to.type);
   Round::put(to.out + offset, x, real, to.type);
 }
 
 // 16 results to `at` (an index into the whole of the output); `left` columns are real, the rest is not written.
 template <class Round>
-HANDFUL_LANES inline void put16(Floats x, const Output& to, int64_t at, int64_t left) {
+HANDFUL_TARGET inline void put16(Floats x, const Output& to, int64_t at, int64_t left) {
   const int64_t offset = at * type_bytes(to.type);
   if (left >= 16) put_real<Round>(x, to, offset, 0xffff);  // a constant, so the store is a plain one
   else put_real<Round>(x, to, offset, first16(left));
@@ -95,7 +98,7 @@ HANDFUL_LANES inline Floats scaled16(const Layer& layer, int64_t column, const f
 
 // One row of one panel: its 32 sums -> scale, bias, activation, gate, residual -> results.
 template <class Round, class Sum>
-HANDFUL_LANES inline void finish(const Layer& layer, int64_t row, int64_t panel, const Sum* sums, float row_scale,
+HANDFUL_TARGET inline void finish(const Layer& layer, int64_t row, int64_t panel, const Sum* sums, float row_scale,
                                  const Output& to) {
   const int64_t at = panel * kPanel;
   const Floats x = scaled16(layer, at, sums, row_scale), y = scaled16(layer, at + 16, sums + 16, row_scale);
@@ -108,5 +111,7 @@ HANDFUL_LANES inline void finish(const Layer& layer, int64_t row, int64_t panel,
   put16<Round>(activate16(x, layer.activation), to, start + column, left);
   if (left > 16) put16<Round>(activate16(y, layer.activation), to, start + column + 16, left - 16);
 }
+
+}  // namespace
 
 }  // namespace handful::HANDFUL_LEVEL

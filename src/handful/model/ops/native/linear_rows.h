@@ -16,35 +16,65 @@
 namespace handful::HANDFUL_LEVEL {
 namespace {
 
-HANDFUL_LANES void normalise(const Layer& layer, float* x) {
+// A row of activations as it is handed over.
+struct Source {
+  const char* x;
+  int64_t size;
+  int32_t type;
+
+  // 16 numbers from `i` on; zeros behind the last.
+  HANDFUL_LANE_FUNCTION Floats at(int64_t i) const {
+    const char* from = x + i * type_bytes(type);
+    if (size - i >= 16) return load16(from, 0xffff, type);  // a constant, so the load is a plain one
+    return load16(from, first16(size - i), type);
+  }
+};
+
+// What a row's norm takes from its numbers, and by what it multiplies what is left.
+struct Moments {
+  Floats mean, factor;
+};
+
+HANDFUL_LANES inline Moments moments(const Layer& layer, const Source& from) {
   const float count = static_cast<float>(layer.in);
   Floats mean = all(0.0f);
   if (layer.norm == kLayerNorm) {
     Floats sum = mean;
-    for (int64_t i = 0; i < layer.padded_in; i += 16) sum = sum + load(x + i);
+    for (int64_t i = 0; i < layer.padded_in; i += 16) sum = sum + from.at(i);
     mean = all(sum_of_lanes(sum) / count);
   }
-  Floats squares = all(0.0f);
-  for (int64_t i = 0; i < layer.in; i += 16) {
-    const Floats away = select(first16(layer.in - i), load(x + i) - mean, all(0.0f));
-    squares = multiply_add(away, away, squares);
+  Floats squares[4] = {all(0.0f), all(0.0f), all(0.0f), all(0.0f)};  // side by side: none waits for the one before
+  for (int64_t i = 0; i < layer.padded_in; i += 64) {
+    for (int64_t part = 0; part < 4; ++part) {
+      const int64_t at = i + part * 16, left = layer.in - at;
+      Floats away = from.at(at) - mean;
+      if (left < 16) away = select(first16(left), away, all(0.0f));
+      squares[part] = multiply_add(away, away, squares[part]);
+    }
   }
-  const Floats factor = all(1.0f / std::sqrt(sum_of_lanes(squares) / count + layer.norm_eps));
-  for (int64_t i = 0; i < layer.padded_in; i += 16) {
-    const Floats unit = (load(x + i) - mean) * factor;
-    // the padding's weight and bias are 0
-    store(x + i, multiply_add(unit, load(layer.norm_weight + i), load(layer.norm_bias + i)));
-  }
+  const Floats sum = (squares[0] + squares[1]) + (squares[2] + squares[3]);
+  return {mean, all(1.0f / std::sqrt(sum_of_lanes(sum) / count + layer.norm_eps))};
 }
 
 // A row as floats, normed and mixed.
 HANDFUL_LANES void read_row(const Layer& layer, const LinearCall& call, int64_t row, float* to) {
-  const char* x = call.x + row * call.stride;
-  for (int64_t i = 0; i < layer.padded_in; i += 16) {
-    store(to + i, load16(x + i * type_bytes(call.type), first16(layer.in - i), call.type));
+  const Source from{call.x + row * call.stride, layer.in, call.type};
+  const bool normed = layer.norm != kNoNorm;
+  const Moments found = normed ? moments(layer, from) : Moments{all(0.0f), all(1.0f)};
+  for (int64_t i = 0; i < layer.padded_in; i += 64) {
+    Floats x[4];
+    for (int64_t part = 0; part < 4; ++part) {
+      const int64_t at = i + part * 16;
+      x[part] = from.at(at);
+      if (!normed) continue;
+      const Floats unit = (x[part] - found.mean) * found.factor;
+      // the padding's weight and bias are 0
+      x[part] = multiply_add(unit, load(layer.norm_weight + at), load(layer.norm_bias + at));
+    }
+    if (layer.rotation) hadamard<4>(x);
+    for (int64_t part = 0; part < 4; ++part) store(to + i + part * 16, x[part]);
   }
-  if (layer.norm != kNoNorm) normalise(layer, to);
-  if (layer.rotation) hadamard(to, layer.padded_in, layer.rotation);
+  if (layer.rotation) mix_blocks_of_64(to, layer.padded_in, layer.rotation);
 }
 
 void prepare_bytes(const Layer& layer, const LinearCall& call, RowOrder order, int64_t first, int64_t end) {

@@ -1,22 +1,7 @@
-// The product of bytes with AVX-512 VNNI.
+// The product of bytes with AVX-512 VNNI on processors that round to bfloat16 by hand.
 
-#include "lanes_avx512.h"
-// (the order matters: each is written over those before it)
 #define HANDFUL_TARGET HANDFUL_AVX512_VNNI
-#include "linear_bytes.h"
-
-namespace {
-
-struct Number : UnsignedBytes {
-  static constexpr int kMostRows = 14, kVectors = 28;
-
-  HANDFUL_TARGET static inline Sums multiply_add(Sums sums, Ints x, Ints weights) {
-    return _mm512_dpbusd_epi32(sums, x, weights);
-  }
-};
-
-}  // namespace
-
-#include "linear_lanes.h"
+#define HANDFUL_ROUND handful::avx512::RoundByHand
+#include "linear_vnni.h"
 
 void handful::multiply_vnni(const Layer& layer, const LinearCall& call) { multiply(layer, call); }
