@@ -39,7 +39,8 @@ struct Elements {
   }
   HANDFUL_TARGET static inline void put(Type* to, __m512 x, int count) {
     const __m256i narrow = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
-    _mm256_mask_storeu_epi16(to, static_cast<__mmask16>(mask(count)), narrow);
+    if (count >= 16) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), narrow);
+    else _mm256_mask_storeu_epi16(to, static_cast<__mmask16>(mask(count)), narrow);
   }
   // 2^f for |f| <= 1/2 to 1e-4 (bfloat16 keeps 4e-3), and exactly 1 at 0: least largest relative error, by our own fit.
   HANDFUL_TARGET static inline __m512 exp2_fraction(__m512 f) {
