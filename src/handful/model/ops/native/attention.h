@@ -10,8 +10,8 @@
 //
 // Files: attention_kernel.h is the walk over units, reads and tiles; attention_pack.h brings keys and values into the
 // order of the products; attention_tile.h (AVX-512, AVX2) and attention_tile_amx.h (AMX) are the arithmetic of one tile,
-// behind attention_exact.h; attention_bytes.h is all that in bytes; attention_{f32,f32_avx2,bf16,amx}.cpp put them
-// together for one element type and processor.
+// behind attention_exact.h; attention_bytes_pack.h and attention_bytes.h are all that in bytes;
+// attention_{f32,f32_avx2,bf16,amx}.cpp put them together for one element type and processor.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // A read's tiles in the elements' own type: what attention_pack.h packs, attention_tile.h or attention_tile_amx.h
-// multiplies. attention_bytes.h offers the same functions.
+// multiplies. attention_bytes_pack.h offers the same functions.
 #pragma once
 
 #include "attention_pack.h"
