@@ -53,8 +53,10 @@ def _llama(config: dict[str, Any]) -> Shape:
     return Shape(layers * each, hidden * config["vocab_size"], windows, heads * size, key_value)
 
 
-def operations(shape: Shape, prompt: int, shared: int, new: int, requests: int) -> float:
+def operations(shape: Shape, prompt: int, shared: int, new: int, requests: float) -> float:
     """Operations of one of `requests` requests whose prompts have `prompt` tokens, the first `shared` in common.
+
+    Without end (`math.inf`) they don't pay for what they share.
 
     `new` tokens are generated (the last is not read); 0 stands for two labels of one token, read off one row.
     """

@@ -4,18 +4,24 @@
     python benchmarks/growth.py --model gpt-neo-2.7b-shape --requests 16 --rounds 1 --concurrency 1 16 --tasks 1 4
 
 Numbers of shots take turns, in each round all of them, with the cache empty and with their prefix pinned; the share of
-the rate at 4 shots is the median of each round's. A pinned task of 16 shots holds 464 tokens, 10.7 MB with the default
-model, so a thousand need more memory than a model has by default. The last line printed is one JSON document.
+the rate at 4 shots is the median of each round's. Beside it stands what the counted operations alone would give: that
+share on an engine which runs them all at one speed.
+
+A pinned task of 16 shots holds 464 tokens, 10.7 MB with the default model, so a thousand need more memory than a model
+has by default. The last line printed is one JSON document.
 """
 
 import argparse
 import json
+import math
 import statistics
 from typing import Any
 
+from counted import operations, shape_of
 from environment import PRECISIONS, describe, forget, open_model, seconds_of
 from handful.local import LocalModel
 from handful.types import GenerationParameters
+from peers.figures import num_shared
 from workload import prefix as make_prefix
 from workload import prompts as make_prompts
 
@@ -39,6 +45,7 @@ def main() -> None:
     found = describe(model, "W7 growth")
     count, rounds = arguments.requests, arguments.rounds
     found |= by_shots(model, arguments.shots, count, rounds)
+    found |= by_operations(model, arguments.model, arguments.shots, count)
     found["requests_per_s_by_concurrency"] = {c: in_groups(model, c, rounds) for c in arguments.concurrency}
     found["pinned_tasks"] = {number: pinned(model, number) for number in arguments.tasks}
     found["kv_bytes_per_token"] = int(model.info.details["kv_bytes_per_token"])
@@ -65,6 +72,21 @@ def by_shots(model: LocalModel, shots: list[int], count: int, rounds: int) -> di
                 for number, each in rates.items()
             }
     return found
+
+
+def by_operations(model: LocalModel, name: str, shots: list[int], count: int) -> dict[str, dict[int, float]]:
+    """A request's operations at 4 shots by those at others, with its part of the prefix's and without."""
+    shape, work = shape_of(name), {}
+    for number in {*shots, COMPARED}:
+        tokens = [model.tokenizer.encode(prompt) for prompt in make_prompts(count, number)]
+        length, shared = round(statistics.mean(map(len, tokens))), num_shared(tokens)
+        work[number] = [operations(shape, length, shared, TOKENS.max_new_tokens, among) for among in (count, math.inf)]
+    return {
+        f"share_of_{COMPARED}_shots_by_operations{pinned}": {
+            number: round(work[COMPARED][column] / work[number][column], 3) for number in shots
+        }
+        for column, pinned in enumerate(("", "_pinned"))
+    }
 
 
 def cold_rate(model: LocalModel, prompts: list[str]) -> float:

@@ -28,7 +28,7 @@ class Figures:
         self.requests[name] = len(work.ids)
         self.new_tokens[name] = work.new_tokens
         self.prompt_tokens = statistics.mean(len(ids) for ids in work.ids)
-        self.shared_tokens = _num_shared(work.ids)
+        self.shared_tokens = num_shared(work.ids)
         self.seconds[name].append(seconds)
 
     def last(self, name: str) -> str:
@@ -70,7 +70,7 @@ def agreement(reference: Sequence[list[int]], tokens: Sequence[list[int]]) -> di
     }
 
 
-def _num_shared(prompts: Sequence[list[int]]) -> int:
+def num_shared(prompts: Sequence[list[int]]) -> int:
     """Tokens with which all prompts begin; 0 for a single one."""
     columns = zip(*prompts, strict=False) if len(prompts) > 1 else ()
     return len(list(takewhile(lambda column: len(set(column)) == 1, columns)))

@@ -1,5 +1,7 @@
 """Counted arithmetic: what the roofline divides by."""
 
+import math
+
 import pytest
 
 from counted import Shape, operations, read_bytes
@@ -16,6 +18,7 @@ def test_the_prefix_is_shared_by_all_requests() -> None:
     flat = Shape(1000, 500, (), 8, 4)
     alone, together = (operations(flat, 10, 6, 1, requests) for requests in (1, 4))
     assert alone - together == pytest.approx(2 * 1000 * 6 * 3 / 4)
+    assert alone - operations(flat, 10, 6, 1, math.inf) == pytest.approx(2 * 1000 * 6)
 
 
 def test_a_local_layer_sees_no_more_than_its_window() -> None:
