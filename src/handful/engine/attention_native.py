@@ -5,12 +5,14 @@ sees an interval of a read's keys, by causality and window; only where several b
 visibility given key by key. What a row gets depends on how its own context is split into runs, not on other rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handful.engine.batch import Batch, Integers, Placed, Window, visible_keys
+from handful.engine.kept_tiles import TILE_KEYS, TileStore
 from handful.engine.memory import KVMemory
 from handful.engine.request import ScoreLabels
 from handful.model.ops.native.attention import (
@@ -23,30 +25,53 @@ from handful.model.ops.native.attention import (
 )
 from handful.model.spec import ModelSpec
 
-# Making bytes of a run's keys and values costs what some 60 rows under a key head save by it; a tile is 64 keys.
-BYTES_PAY_FROM, BYTES_TAKE_KEYS = 96, 64
+# Making bytes of a run's keys and values costs what some 60 rows under a key head save by it.
+BYTES_PAY_FROM = 96
 
 
 def plan_attention(
-    kernel: AttentionKernel, in_bytes: frozenset[int], batch: Batch, memory: KVMemory, spec: ModelSpec
+    kernel: AttentionKernel,
+    in_bytes: frozenset[int],
+    store: TileStore | None,
+    batch: Batch,
+    memory: KVMemory,
+    spec: ModelSpec,
 ) -> PlannedAttention:
-    """The attention of one step. In the layers `in_bytes`, runs that many rows read are multiplied in bytes."""
+    """The attention of one step. In the layers `in_bytes`, shared runs are multiplied in bytes, which `store` keeps."""
     num_slots = memory.keys.shape[1]
-    reads = plan_reads(batch, spec.num_heads // spec.num_kv_heads)
+    marked = runs_in_bytes(batch, spec.num_heads // spec.num_kv_heads, store) if in_bytes else [False] * len(batch.runs)
+    tiles = () if store is None else store.plan(batch.runs, marked)
+    reads = plan_reads(batch, marked)
     seen = {window: seen_through(window, reads, batch) for window in set(spec.windows)}
-    plans = {window: check_plan(by_window, batch.slots, num_slots) for window, by_window in seen.items()}
+    plans = {window: check_plan(each, batch.slots, num_slots, tiles=tiles) for window, each in seen.items()}
     last = None
     if len(batch.wanted) < len(batch.tokens):
-        last = check_plan(only_rows(batch.wanted, seen[spec.windows[-1]]), batch.slots, num_slots, batch.wanted)
+        few = only_rows(batch.wanted, seen[spec.windows[-1]])
+        last = check_plan(few, batch.slots, num_slots, batch.wanted, tiles)
     by_layer = tuple(plans[window] for window in spec.windows)
     return PlannedAttention(kernel, (memory.keys, memory.values), by_layer, spec.attention_scale, in_bytes, last)
 
 
-def plan_reads(batch: Batch, group: int) -> Reads:
+def runs_in_bytes(batch: Batch, group: int, store: TileStore | None) -> list[bool]:
+    """Which runs are multiplied in bytes: those of a tile at least that many rows read, or several requests, or both.
+
+    `group` is the number of query heads of a key head. Only runs may be: their keys and values are computed already, so
+    what rounding moves is one row's result and not what others will read.
+    """
+    return [
+        len(run.segment.tokens) >= TILE_KEYS
+        and (
+            (run.end_row - run.first_row) * group >= BYTES_PAY_FROM
+            or (store is not None and (run.segment.is_shared or store.holds(run)))
+        )
+        for run in batch.runs
+    ]
+
+
+def plan_reads(batch: Batch, in_bytes: Sequence[bool]) -> Reads:
     """Who reads what, by causality alone; `seen_through` adds a window and the label tries.
 
-    `group` is the number of query heads of a key head. Only runs may be in bytes: their keys and values are computed
-    already, so what rounding moves is one row's result and not what others will read.
+    `in_bytes` says of each run whether it is multiplied so.
     """
     runs, placed = batch.runs, batch.placed
     num_rows = np.array([*(r.end_row - r.first_row for r in runs), *(p.work.count for p in placed)], dtype=np.int64)
@@ -56,13 +81,12 @@ def plan_reads(batch: Batch, group: int) -> Reads:
     within = own_rows - np.repeat([p.row for p in placed], num_rows[len(runs) :])
     run_keys = [np.arange(r.segment.start, r.segment.start + len(r.segment.tokens)) for r in runs]
     run_rows = num_rows[: len(runs)]
-    reads_run = np.arange(len(num_rows)) < len(runs)
     return Reads(
         first_row=np.array([*(r.first_row for r in runs), *(p.row for p in placed)], dtype=np.int64),
         num_rows=num_rows,
         num_keys=num_keys,
         first_word=np.full(len(num_rows), -1),
-        in_bytes=(reads_run & (num_rows * group >= BYTES_PAY_FROM) & (num_keys >= BYTES_TAKE_KEYS)).astype(np.int64),
+        in_bytes=np.array([*in_bytes, *[False] * len(placed)], dtype=np.int64),
         low=np.zeros(num_rows.sum(), dtype=np.int64),
         high=np.concatenate((np.repeat(num_keys[: len(runs)], run_rows), own_first + within + 1)),
         key_slots=np.concatenate([*run_keys, *(p.key_slots for p in placed)]),

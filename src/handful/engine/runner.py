@@ -12,6 +12,7 @@ from torch import Tensor
 from handful.engine.attention_native import plan_attention
 from handful.engine.attention_torch import TorchAttention
 from handful.engine.batch import Batch, build_batch
+from handful.engine.kept_tiles import TileStore
 from handful.engine.layer_states import LayerStates
 from handful.engine.memory import KVMemory
 from handful.engine.request import Work
@@ -24,12 +25,20 @@ from handful.model.spec import ModelSpec
 AttentionOf = Callable[[Batch, KVMemory, ModelSpec], Attend]
 
 
-def choose_attention(decoder: Decoder, *, native: bool) -> AttentionOf:
+# Of the memory for keys and values, as much again for runs that are kept in bytes.
+KEPT_SHARE = 1 / 8
+
+
+def choose_attention(decoder: Decoder, memory: KVMemory, *, native: bool) -> tuple[AttentionOf, TileStore | None]:
     """The native kernel where it is wanted and there is one for the decoder's type and place; torch's own otherwise."""
-    kernel = None
+    kernel, store, in_bytes = None, None, decoder.attention_in_bytes
     if native and decoder.device.type == "cpu":
         kernel = AttentionKernel.find(decoder.dtype, decoder.spec.head_dim)
-    return TorchAttention if kernel is None else partial(plan_attention, kernel, decoder.attention_in_bytes)
+    if kernel is None:
+        return TorchAttention, None
+    if in_bytes and kernel.has_bytes:
+        store = TileStore(kernel, decoder.spec, int((memory.keys.nbytes + memory.values.nbytes) * KEPT_SHARE))
+    return partial(plan_attention, kernel, in_bytes, store), store
 
 
 class Runner:
@@ -39,7 +48,7 @@ class Runner:
         self.decoder = decoder
         self.spec = decoder.spec
         self.memory = KVMemory.allocate(decoder.spec, num_slots, decoder.dtype, decoder.device)
-        self._attention_of = choose_attention(decoder, native=native)
+        self._attention_of, self._kept = choose_attention(decoder, self.memory, native=native)
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:
@@ -52,6 +61,8 @@ class Runner:
         states = LayerStates.of(batch, self.decoder.device)
         observe = None if states is None else states.take
         rows = self.decoder.final_norm(self.decoder.forward(tokens, positions, attention, wanted, observe))
+        if self._kept is not None:
+            self._kept.note_step()
         return batch.works, rows if states is None else states.put_into(rows)
 
     def logits(self, rows: Tensor) -> Tensor:

@@ -61,6 +61,11 @@ class Segment:
         """Whether every token's keys and values have been computed."""
         return self.num_computed == len(self.tokens)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one context that is known goes through it."""
+        return self.num_users > 1 or len(self.children) > 1
+
     def path(self) -> "list[Segment]":
         """The segments from the first one of the context to this one (the empty root is left out)."""
         found: list[Segment] = []

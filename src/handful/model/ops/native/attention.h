@@ -21,8 +21,13 @@ namespace handful {
 // One read: the rows [first_row, first_row + num_rows) of those that ask, whose low and high begin at `first_entry`, and
 // `num_keys` entries of `key_slots` from `first_key`. Entry e sees the keys [low[e], high[e]) of the read; with
 // first_word >= 0 instead those whose bits are set, in ceil(num_keys / 64) words an entry from words[first_word].
+//
+// `kept` is where its tiles in bytes are kept from step to step, or null: layer by layer, in each key head by key head.
+// Where they are not `filled` yet, the step fills them, each layer its own.
 struct Read {
   int64_t first_row, num_rows, first_entry, first_key, num_keys, first_word, in_bytes;
+  uint32_t* kept;
+  int64_t filled;
 };
 
 struct Plan {
@@ -46,6 +51,7 @@ struct Call {
   void* out;          // [num_rows, num_heads, head_dim]
   int64_t q_stride, k_stride, v_stride;
   int64_t num_heads, num_kv_heads, head_dim, num_threads;
+  int64_t layer;     // its number, for what is kept of all of them
   int64_t in_bytes;  // whether reads that are marked are multiplied in bytes
   double scale;
 };

@@ -6,7 +6,7 @@ of `attention.h`. `check_plan` makes sure that no index leads outside the tensor
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import ceil
 
@@ -56,6 +56,17 @@ class Reads:
     words: NDArray[np.uint64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptTiles:
+    """A read's tiles in bytes, kept from step to step: uint8 `[layers, kv heads, tiles, bytes of a tile]`.
+
+    Where they are not `filled` yet, the step that has them fills them, if it runs all layers.
+    """
+
+    memory: Tensor
+    filled: bool
+
+
 class _PlanStruct(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("reads", "low", "high", "words", "key_slots", "new_slots")),
@@ -69,7 +80,7 @@ class _CallStruct(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("q", "k", "v", "keys", "values", "out")),
         *((name, ctypes.c_int64) for name in ("q_stride", "k_stride", "v_stride")),
         *((name, ctypes.c_int64) for name in ("num_heads", "num_kv_heads", "head_dim", "num_threads")),
-        ("in_bytes", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("layer", "in_bytes")),
         ("scale", ctypes.c_double),
     ]
 
@@ -86,12 +97,19 @@ class Plan:
     num_slots: int
     asking: Integers | None
     kept: tuple[NDArray[np.int64] | NDArray[np.uint64], ...]
+    tiles: tuple[KeptTiles | None, ...]
 
 
-def check_plan(reads: Reads, new_slots: Integers, num_slots: int, asking: Integers | None = None) -> Plan:
+def check_plan(
+    reads: Reads,
+    new_slots: Integers,
+    num_slots: int,
+    asking: Integers | None = None,
+    tiles: Sequence[KeptTiles | None] = (),
+) -> Plan:
     """Check a step's plan against a KV memory of `num_slots`. ValueError names what doesn't hold together.
 
-    `asking` are the tokens that read, rising; all of them by default.
+    `asking` are the tokens that read, rising; all of them by default. `tiles` are those kept of the first reads.
     """
     for field in fields(reads):
         array, wanted = getattr(reads, field.name), np.uint64 if field.name == "words" else np.int64
@@ -110,13 +128,17 @@ def check_plan(reads: Reads, new_slots: Integers, num_slots: int, asking: Intege
     if len(reads.low) and (reads.low.min() < 0 or (reads.high > np.repeat(reads.num_keys, reads.num_rows)).any()):
         raise ValueError("an entry sees keys outside its read")
     starts = [np.cumsum(counts) - counts for counts in (reads.num_rows, reads.num_keys)]
-    columns = (reads.first_row, reads.num_rows, starts[0], starts[1], reads.num_keys, reads.first_word, reads.in_bytes)
-    table = np.stack(columns, axis=1)  # `Read` of attention.h, row by row
+    tiles = (*tiles, *[None] * (len(reads.first_row) - len(tiles)))
+    _check_tiles(reads, tiles)
+    kept_at = np.array([0 if each is None else each.memory.data_ptr() for each in tiles], dtype=np.int64)
+    filled = np.array([each is not None and each.filled for each in tiles], dtype=np.int64)
+    columns = (reads.first_row, reads.num_rows, *starts, reads.num_keys, reads.first_word, reads.in_bytes)
+    table = np.stack((*columns, kept_at, filled), axis=1)  # `Read` of attention.h, row by row
     new_slots = np.ascontiguousarray(new_slots, dtype=np.int64)
     kept = (np.ascontiguousarray(table), reads.low, reads.high, reads.words, reads.key_slots, new_slots)
     asked = None if asking is None else asking.ctypes.data
     struct = _PlanStruct(*(a.ctypes.data for a in kept), asked, len(table), num_tokens, num_rows)
-    return Plan(struct, num_tokens, num_slots, asking, kept)
+    return Plan(struct, num_tokens, num_slots, asking, kept, tiles)
 
 
 def _check_lengths(reads: Reads) -> None:
@@ -135,6 +157,14 @@ def _check_lengths(reads: Reads) -> None:
     words = -(-reads.num_keys // _KEYS_IN_A_WORD) * reads.num_rows
     if (reads.first_word[masked] + words[masked] > len(reads.words)).any():
         raise ValueError("a read's visibility lies outside words")
+
+
+def _check_tiles(reads: Reads, tiles: Sequence[KeptTiles | None]) -> None:
+    if len(tiles) != len(reads.first_row):
+        raise ValueError("there are tiles for more reads than there are")
+    for num_keys, each in zip(reads.num_keys, tiles, strict=True):
+        if each is not None and (each.memory.shape[2] != -(-num_keys // _KEYS_IN_A_WORD) or each.memory.dim() != 4):
+            raise ValueError(f"the tiles kept of a read must be those of its {num_keys} keys")
 
 
 def _check_within(name: str, values: Integers, low: int, high: int) -> None:
@@ -195,7 +225,7 @@ class PlannedAttention:
         """q `[N, H, D]`, k and v `[N, Hkv, D]` of the step's tokens -> the attention's output `[N, H, D]`."""
         keys, values = self.memory
         memory = (keys[layer], values[layer])
-        return self.kernel(self.plans[layer], (q, k, v), memory, self.scale, layer in self.in_bytes)
+        return self.kernel(self.plans[layer], (q, k, v), memory, self.scale, layer in self.in_bytes, layer)
 
 
 class AttentionKernel:
@@ -235,6 +265,7 @@ class AttentionKernel:
         memory: tuple[Tensor, Tensor],
         scale: float,
         in_bytes: bool = False,
+        layer: int = 0,
     ) -> Tensor:
         """Store the step's keys and values in the memory of a layer, then attend.
 
@@ -242,7 +273,8 @@ class AttentionKernel:
         `[slots, Hkv, D]`; all of the kernel's type. `scale` is positive. Returns `[N, H, D]`, or `[M, H, D]` for a
         plan of M rows that ask.
 
-        With `in_bytes` the reads that are marked are multiplied in bytes, where the kernel `has_bytes`.
+        With `in_bytes` the reads that are marked are multiplied in bytes, where the kernel `has_bytes`. `layer` says
+        which of the layers' tiles that are kept of them are this one's.
         """
         q, k, v = qkv
         keys, values = memory
@@ -251,13 +283,34 @@ class AttentionKernel:
             raise ValueError(f"the scale of scores must be above 0, not {scale}")
         if in_bytes and not self.has_bytes:
             raise ValueError("this kernel multiplies no bytes")
+        self.check_tiles(plan, k.shape[1], k.shape[2], layer)
         out = torch.empty((plan.struct.num_rows, *q.shape[1:]), dtype=q.dtype)
         pointers = (x.data_ptr() for x in (q, k, v, keys, values, out))
         sizes = (q.shape[1], k.shape[1], q.shape[2], num_threads())
-        call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), *sizes, in_bytes, scale)
+        call = _CallStruct(*pointers, q.stride(0), k.stride(0), v.stride(0), *sizes, layer, in_bytes, scale)
         if self._function(ctypes.byref(plan.struct), ctypes.byref(call)):
             raise MemoryError("no memory for the attention of a step")
         return out
+
+    def kept_tile_bytes(self, head_dim: int) -> int:
+        """Bytes that `KeptTiles` take for 64 keys under a key head."""
+        built = library()
+        if built is None or not self.has_bytes:
+            raise ValueError("this kernel multiplies no bytes")
+        function = built.functions.handful_kept_tile_bytes
+        function.argtypes, function.restype = [ctypes.c_int64], ctypes.c_int64
+        size: int = function(head_dim)
+        return size
+
+    def check_tiles(self, plan: Plan, num_kv_heads: int, head_dim: int, last_layer: int) -> None:
+        """That the tiles a plan keeps have room for all layers up to one. ValueError if not."""
+        for each in plan.tiles:
+            if each is None:
+                continue
+            layers, kv_heads, _, size = each.memory.shape
+            fits = last_layer < layers and kv_heads == num_kv_heads and size == self.kept_tile_bytes(head_dim)
+            if not fits or each.memory.dtype is not torch.uint8 or not each.memory.is_contiguous():
+                raise ValueError(f"tiles of {tuple(each.memory.shape)} are not those of this layer's keys and values")
 
     def _check(self, plan: Plan, qkv: tuple[Tensor, Tensor, Tensor], memory: tuple[Tensor, Tensor]) -> None:
         """Once a layer, so it is kept cheap."""

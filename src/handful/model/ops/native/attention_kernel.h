@@ -271,14 +271,17 @@ inline Shape shape_of(const Call& call) {
   return {head_dim, num_vectors, num_vectors * kLanes, rounded_up(steps, kProductSteps), scale_log2};
 }
 
-// The reads that have more rows than a unit, one behind the other in memory, as long as there is room.
+// Whether a read's tiles are in bytes, and kept.
+inline bool is_kept(const Call& call, const Read& read) { return call.in_bytes && read.in_bytes && read.kept; }
+
+// What is kept where it is, and the reads that have more rows than a unit, one behind the other, as long as there is room.
 template <class Bytes>
 inline Ahead lay_out_ahead(const Plan& plan, const Call& call, const Shape& shape, int64_t size) {
   std::vector<int64_t> starts(static_cast<size_t>(plan.num_reads), -1);
   int64_t lanes = 0;
   for (int64_t number = 0; number < plan.num_reads; ++number) {
     const Read& read = plan.reads[number];
-    if (read.num_rows <= size) continue;
+    if (read.num_rows <= size || is_kept(call, read)) continue;
     const int64_t tile = call.in_bytes && read.in_bytes ? Bytes::tile_lanes(shape) : Exact::tile_lanes(shape);
     const int64_t more = call.num_kv_heads * tiles_of(read) * tile;
     if ((lanes + more) * 4 > kMostAheadBytes) continue;
@@ -286,9 +289,14 @@ inline Ahead lay_out_ahead(const Plan& plan, const Call& call, const Shape& shap
     lanes += more;
   }
   Ahead ahead(starts.size(), nullptr);
-  if (!ahead_scratch.reserve(lanes * 4)) return ahead;
-  for (size_t number = 0; number < ahead.size(); ++number)
-    if (starts[number] >= 0) ahead[number] = reinterpret_cast<uint32_t*>(ahead_scratch.memory) + starts[number];
+  const bool room = ahead_scratch.reserve(lanes * 4);
+  for (size_t number = 0; number < ahead.size(); ++number) {
+    const Read& read = plan.reads[number];
+    const int64_t of_a_layer = call.num_kv_heads * tiles_of(read) * Bytes::tile_lanes(shape);
+    if (is_kept(call, read)) ahead[number] = read.kept + call.layer * of_a_layer;
+    else if (room && starts[number] >= 0)
+      ahead[number] = reinterpret_cast<uint32_t*>(ahead_scratch.memory) + starts[number];
+  }
   return ahead;
 }
 
@@ -340,14 +348,15 @@ inline int attend_step(const Plan& plan, const Call& call) {
   handful::share_out_rows(plan.num_tokens, kTokensToStore, call.num_threads, [&](int64_t first, int64_t last) {
     for (int64_t token = first; token < last; ++token) store_new(plan, call, token);
   });
-  if (plan.num_rows == 0) return 0;
   const Ahead ahead = lay_out_ahead<Bytes>(plan, call, shape, size);
   for (int64_t number = 0; number < plan.num_reads; ++number) {
     const Read& read = plan.reads[number];
     uint32_t* const to = ahead[static_cast<size_t>(number)];
-    if (to && call.in_bytes && read.in_bytes) pack_ahead<Bytes>(plan, call, shape, read, to);
-    else if (to) pack_ahead<Exact>(plan, call, shape, read, to);
+    if (!to || (is_kept(call, read) && read.filled)) continue;
+    if (call.in_bytes && read.in_bytes) pack_ahead<Bytes>(plan, call, shape, read, to);
+    else pack_ahead<Exact>(plan, call, shape, read, to);
   }
+  if (plan.num_rows == 0) return 0;
   Shares shares(row_blocks * call.num_kv_heads, call.num_threads);
   handful::Turns turns(call.num_threads);  // a thread's first share
   std::atomic<bool> failed{false};

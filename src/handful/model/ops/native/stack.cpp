@@ -85,7 +85,7 @@ struct Step {
                          call.keys + apart, call.values + apart, call.mixed,
                          stride,       stride,      stride,
                          stack.heads,  stack.kv_heads, stack.head_dim,
-                         call.threads, call.in_bytes[layer], stack.scale};
+                         call.threads, layer, call.in_bytes[layer], stack.scale};
     return stack.attention(call.plans[layer], &attention);
   }
 

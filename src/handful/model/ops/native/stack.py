@@ -163,6 +163,8 @@ class NativeStack:
         if attention.kernel.dtype != self._dtype or (attention.in_bytes and not attention.kernel.has_bytes):
             raise ValueError("the attention's kernel is for another type, or multiplies no bytes")
         num_slots = attention.plans[0].num_slots
+        for plan in {id(plan): plan for plan in (*attention.plans, attention.last) if plan is not None}.values():
+            attention.kernel.check_tiles(plan, shape.kv_heads, shape.head_dim, len(self._kept) - 1)
         for plan in attention.plans:
             if plan.num_tokens != rows or plan.num_slots != num_slots or plan.asking is not None:
                 raise ValueError(f"the attention was planned for {plan.num_tokens} rows, not {rows}")
