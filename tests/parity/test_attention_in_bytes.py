@@ -44,3 +44,26 @@ def test_queries_behind_a_shared_start_are_nearly_what_they_are_without(variant:
 def test_a_short_request_alone_is_the_same_to_the_bit() -> None:
     prompt = tokens(315)
     assert torch.equal(scores("llama", [prompt], in_bytes=True), scores("llama", [prompt], in_bytes=False))
+
+
+def in_turn(variant: str, groups: list[list[list[int]]], *, in_bytes: bool) -> list[torch.Tensor]:
+    """Scores of groups of prompts one after the other, in one engine."""
+    setup = Setup(slots=30_000)
+    made = engines.engine_of(Runner(engines.int8_decoder(variant, attention=in_bytes), setup.slots), setup)
+    return [torch.tensor(engines.scores(made, prompts, LABELS)) for prompts in groups]
+
+
+def test_behind_a_start_that_is_kept_in_bytes_a_request_alone_gets_what_it_gets_among_many() -> None:
+    prompts = [tokens(300) + tokens(3 + i, seed=i + 2) for i in range(40)]
+    _, many, alone = in_turn("llama", [prompts[:2], prompts, prompts[5:6]], in_bytes=True)
+    assert torch.equal(alone[0], many[5])
+
+
+@pytest.mark.parametrize("variant", ["llama", "gpt_neo-small-window"])
+def test_starts_that_are_parted_again_and_again_are_read_as_nearly_as_before(variant: str) -> None:
+    whole = tokens(400)
+    groups = [[whole[:length] + tokens(5, seed=length + i) for i in range(3)] for length in (400, 250, 330, 90, 400)]
+    exact, quick = (in_turn(variant, groups, in_bytes=in_bytes) for in_bytes in (False, True))
+    assert not torch.equal(exact[-1], quick[-1])
+    for a, b in zip(exact, quick, strict=True):
+        assert (a - b).abs().mean() < 0.06

@@ -39,8 +39,10 @@ def plan_attention(
 ) -> PlannedAttention:
     """The attention of one step. In the layers `in_bytes`, shared runs are multiplied in bytes, which `store` keeps."""
     num_slots = memory.keys.shape[1]
-    marked = runs_in_bytes(batch, spec.num_heads // spec.num_kv_heads, store) if in_bytes else [False] * len(batch.runs)
-    tiles = () if store is None else store.plan(batch.runs, marked)
+    many = read_by_many(batch, spec.num_heads // spec.num_kv_heads)
+    shared = [run.segment.is_shared for run in batch.runs]
+    tiles = () if store is None else store.plan(batch.runs, np.logical_or(many, shared).tolist())
+    marked = many if store is None else [m or t is not None for m, t in zip(many, tiles, strict=True)]
     reads = plan_reads(batch, marked)
     seen = {window: seen_through(window, reads, batch) for window in set(spec.windows)}
     plans = {window: check_plan(each, batch.slots, num_slots, tiles=tiles) for window, each in seen.items()}
@@ -52,18 +54,14 @@ def plan_attention(
     return PlannedAttention(kernel, (memory.keys, memory.values), by_layer, spec.attention_scale, in_bytes, last)
 
 
-def runs_in_bytes(batch: Batch, group: int, store: TileStore | None) -> list[bool]:
-    """Which runs are multiplied in bytes: those of a tile at least that many rows read, or several requests, or both.
+def read_by_many(batch: Batch, group: int) -> list[bool]:
+    """Which runs so many rows read that bytes pay even where they are not kept.
 
-    `group` is the number of query heads of a key head. Only runs may be: their keys and values are computed already, so
-    what rounding moves is one row's result and not what others will read.
+    `group` is the number of query heads of a key head. Only runs may be in bytes: their keys and values are computed
+    already, so what rounding moves is one row's result and not what others will read.
     """
     return [
-        len(run.segment.tokens) >= TILE_KEYS
-        and (
-            (run.end_row - run.first_row) * group >= BYTES_PAY_FROM
-            or (store is not None and (run.segment.is_shared or store.holds(run)))
-        )
+        (run.end_row - run.first_row) * group >= BYTES_PAY_FROM and len(run.segment.tokens) >= TILE_KEYS
         for run in batch.runs
     ]
 

@@ -12,10 +12,11 @@ import torch
 
 from handful.engine.batch import Run
 from handful.engine.segments import Segment
-from handful.model.ops.native.attention import AttentionKernel, KeptTiles
+from handful.model.ops.native.attention import KeptTiles
 from handful.model.spec import ModelSpec
 
 TILE_KEYS = 64
+BUSY_STEPS = 64  # what was read within so many steps is not dropped
 
 
 @dataclass(slots=True, eq=False)
@@ -30,12 +31,16 @@ class _Kept:
 
 
 class TileStore:
-    """The tiles of runs, `most_bytes` of them in all; those go first that were not read for longest."""
+    """The tiles of runs, each of `tile_bytes` for 64 keys under a key head of a layer, `most_bytes` of them in all.
 
-    def __init__(self, kernel: AttentionKernel, spec: ModelSpec, most_bytes: int) -> None:
+    Room is made by dropping those that were not read for longest, but none that was read a moment ago: tasks that take
+    turns would only drive each other out.
+    """
+
+    def __init__(self, spec: ModelSpec, tile_bytes: int, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._shape = (spec.num_layers, spec.num_kv_heads)
-        self._tile_bytes = kernel.kept_tile_bytes(spec.head_dim)
+        self._tile_bytes = tile_bytes
         self._kept: WeakKeyDictionary[Segment, _Kept] = WeakKeyDictionary()
         self._step = 0
 
@@ -44,15 +49,10 @@ class TileStore:
         """Bytes that are kept."""
         return sum(kept.tiles.memory.nbytes for kept in self._kept.values())
 
-    def holds(self, run: Run) -> bool:
-        """Whether a run's tiles are there, filled."""
-        kept = self._kept.get(run.segment)
-        return kept is not None and kept.tiles.filled and kept.is_of(run.segment)
-
-    def plan(self, runs: Sequence[Run], marked: Sequence[bool]) -> tuple[KeptTiles | None, ...]:
-        """A step's tiles of the runs that are marked; None for the others, and where there is no room."""
+    def plan(self, runs: Sequence[Run], wanted: Sequence[bool]) -> tuple[KeptTiles | None, ...]:
+        """A step's tiles of the runs that are `wanted` or kept already; None for the others, and where no room is."""
         self._step += 1
-        return tuple(self._tiles(run.segment) if wanted else None for run, wanted in zip(runs, marked, strict=True))
+        return tuple(self._tiles(run.segment, make=make) for run, make in zip(runs, wanted, strict=True))
 
     def note_step(self) -> None:
         """The step that was planned last has run: its tiles are filled."""
@@ -60,24 +60,36 @@ class TileStore:
             if kept.last_step == self._step:
                 kept.tiles = replace(kept.tiles, filled=True)
 
-    def _tiles(self, segment: Segment) -> KeptTiles | None:
+    def _tiles(self, segment: Segment, *, make: bool) -> KeptTiles | None:
         kept = self._kept.get(segment)
         if kept is None or not kept.is_of(segment):
             self._kept.pop(segment, None)
-            shape = (*self._shape, -(-len(segment.tokens) // TILE_KEYS), self._tile_bytes)
-            if not self._make_room(torch.Size(shape).numel()):
-                return None
-            tiles = KeptTiles(torch.empty(shape, dtype=torch.uint8), filled=False)
-            kept = self._kept[segment] = _Kept(segment.start, len(segment.tokens), tiles, self._step)
+            kept = self._make(segment) if make and len(segment.tokens) >= TILE_KEYS else None
+        if kept is None:
+            return None
         kept.last_step = self._step
         return kept.tiles
 
-    def _make_room(self, num_bytes: int) -> bool:
-        """Drop what this step doesn't read until so many bytes fit."""
-        idle = sorted((s for s, k in self._kept.items() if k.last_step < self._step), key=self._last_step)
-        while self.num_bytes + num_bytes > self.most_bytes and idle:
-            del self._kept[idle.pop(0)]
-        return self.num_bytes + num_bytes <= self.most_bytes
+    def _make(self, segment: Segment) -> _Kept | None:
+        length = len(segment.tokens)
+        shape = torch.Size((*self._shape, -(-length // TILE_KEYS), self._tile_bytes))
+        if not self._has_room(shape.numel()):
+            return None
+        tiles = KeptTiles(torch.empty(shape, dtype=torch.uint8), filled=False)
+        self._kept[segment] = kept = _Kept(segment.start, length, tiles, self._step)
+        return kept
 
-    def _last_step(self, segment: Segment) -> int:
-        return self._kept[segment].last_step
+    def _has_room(self, num_bytes: int) -> bool:
+        """Whether so many bytes fit, which idle tiles may have to make room for."""
+        missing = self.num_bytes + num_bytes - self.most_bytes
+        idle = sorted(self._idle(), key=lambda segment: self._kept[segment].last_step)
+        if missing > sum(self._kept[segment].tiles.memory.nbytes for segment in idle):
+            return False
+        for segment in idle:
+            if missing <= 0:
+                break
+            missing -= self._kept.pop(segment).tiles.memory.nbytes
+        return True
+
+    def _idle(self) -> list[Segment]:
+        return [segment for segment, kept in self._kept.items() if kept.last_step < self._step - BUSY_STEPS]

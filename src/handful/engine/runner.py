@@ -37,7 +37,8 @@ def choose_attention(decoder: Decoder, memory: KVMemory, *, native: bool) -> tup
     if kernel is None:
         return TorchAttention, None
     if in_bytes and kernel.has_bytes:
-        store = TileStore(kernel, decoder.spec, int((memory.keys.nbytes + memory.values.nbytes) * KEPT_SHARE))
+        most = int((memory.keys.nbytes + memory.values.nbytes) * KEPT_SHARE)
+        store = TileStore(decoder.spec, kernel.kept_tile_bytes(decoder.spec.head_dim), most)
     return partial(plan_attention, kernel, in_bytes, store), store
 
 

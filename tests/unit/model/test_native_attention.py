@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handful.model.ops.attention import attend_plain
-from handful.model.ops.native.attention import AttentionKernel, Plan, Reads, check_plan, only_rows, pack_visibility
+from handful.model.ops.native.attention import (
+    AttentionKernel,
+    KeptTiles,
+    Reads,
+    check_plan,
+    only_rows,
+    pack_visibility,
+)
 
 SHAPES = [(4, 4, 64), (9, 3, 64), (4, 2, 80), (8, 1, 128), (4, 2, 10), (2, 1, 12), (3, 1, 7), (5, 5, 1), (4, 1, 200)]
 # Each kernel's name and element type; `bytes` is bf16 with every read in bytes.
@@ -105,13 +112,12 @@ class Step:
         memory = (torch.randn(num_slots, kv_heads, size).to(dtype), torch.randn(num_slots, kv_heads, size).to(dtype))
         return cls(kind, (q, k, v), memory, np.arange(num_slots - num_tokens, num_slots), size**-0.5)
 
-    def plan(self, reads: list[OneRead]) -> Plan:
-        return check_plan(join(reads), self.new_slots, len(self.memory[0]))
-
-    def run(self, reads: list[OneRead], in_bytes: bool | None = None) -> Tensor:
+    def run(self, reads: list[OneRead], in_bytes: bool | None = None, tiles: KeptTiles | None = None) -> Tensor:
+        """`tiles`: those kept of the first read, of three layers."""
         if in_bytes is None:
             in_bytes = self.kind == "bytes"
-        return kernel(self.kind)(self.plan(reads), self.qkv, self.memory, self.scale, in_bytes)
+        plan = check_plan(join(reads), self.new_slots, len(self.memory[0]), tiles=[tiles])
+        return kernel(self.kind)(plan, self.qkv, self.memory, self.scale, in_bytes, layer=2)
 
     def expected(self, reads: list[OneRead]) -> Tensor:
         """Row by row in float32, after the new keys and values are stored."""
@@ -329,6 +335,40 @@ def test_a_key_or_value_that_is_no_number_spoils_only_rows_that_see_it_in_bytes(
         assert found[:5, 2:].isnan().any(dim=-1).all()
         assert torch.equal(found[:, :2], sound[:, :2])
         assert not found[5:].isnan().any()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_tiles_that_are_kept_give_the_bits_of_those_that_are_packed_anew_and_are_read_again(rows: int) -> None:
+    torch.manual_seed(15)
+    step = Step.random((6, 2, 80), rows, 300, "bytes")
+    reads = [OneRead(np.arange(rows), np.arange(200), np.ones((rows, 200), dtype=np.bool_))]
+    reads.append(OneRead(np.arange(rows), step.new_slots, causal(rows, rows), in_bytes=False))
+    packed_anew = step.run(reads)
+    tiles = KeptTiles(torch.zeros(3, 2, 4, kernel("bytes").kept_tile_bytes(80), dtype=torch.uint8), filled=False)
+    assert torch.equal(step.run(reads, tiles=tiles), packed_anew)
+    step.memory[0][:200] = step.memory[1][:200] = 0  # is not read any more
+    assert torch.equal(step.run(reads, tiles=replace(tiles, filled=True)), packed_anew)
+    assert tiles.memory[2].any()  # of layer 2 alone
+    assert not tiles.memory[:2].any()
+
+
+def test_a_step_without_rows_that_ask_fills_its_tiles_all_the_same() -> None:
+    torch.manual_seed(16)
+    step = Step.random((4, 2, 64), 5, 300, "bytes")
+    reads = only_rows(np.arange(0), join([OneRead(np.arange(5), np.arange(200), np.ones((5, 200), dtype=np.bool_))]))
+    tiles = KeptTiles(torch.zeros(1, 2, 4, kernel("bytes").kept_tile_bytes(64), dtype=torch.uint8), filled=False)
+    plan = check_plan(reads, step.new_slots, 300, np.arange(0), [tiles])
+    assert kernel("bytes")(plan, step.qkv, step.memory, step.scale, True).shape == (0, 4, 64)
+    assert all(tile.any() for tile in tiles.memory.flatten(0, 2))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 3), (2, 2, 4), (3, 1, 4)])
+def test_tiles_that_are_not_those_of_the_read_are_refused(shape: tuple[int, int, int]) -> None:
+    step = Step.random((4, 2, 64), 5, 300, "bytes")
+    reads = [OneRead(np.arange(5), np.arange(200), np.ones((5, 200), dtype=np.bool_))]
+    tiles = KeptTiles(torch.zeros(*shape, kernel("bytes").kept_tile_bytes(64), dtype=torch.uint8), filled=False)
+    with pytest.raises(ValueError, match=r"tiles kept of a read|are not those of this layer"):
+        step.run(reads, tiles=tiles)
 
 
 def test_a_kernel_without_bytes_refuses_to_use_them() -> None:
