@@ -1,6 +1,6 @@
 """W7: how throughput changes with shots, with requests side by side, and with pinned tasks that take turns.
 
-    HANDFUL_KV_MEMORY_MB=11000 python benchmarks/growth.py --tasks 1 10 100 1000
+    HANDFUL_KV_MEMORY_MB=12500 python benchmarks/growth.py --tasks 1 10 100 1000
     python benchmarks/growth.py --model gpt-neo-2.7b-shape --requests 16 --rounds 1 --concurrency 1 16 --tasks 1 4
 
 Numbers of shots take turns, in each round all of them, with the cache empty and with their prefix pinned; the share of

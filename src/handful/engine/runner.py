@@ -25,8 +25,7 @@ from handful.model.spec import ModelSpec
 AttentionOf = Callable[[Batch, KVMemory, ModelSpec], Attend]
 
 
-# Of the memory for keys and values, as much again for runs that are kept in bytes.
-KEPT_SHARE = 1 / 8
+KEPT_SHARE = 1 / 8  # of the size of the keys and values: most memory for runs that are kept in bytes, beside them
 
 
 def choose_attention(decoder: Decoder, memory: KVMemory, *, native: bool) -> tuple[AttentionOf, TileStore | None]:

@@ -6,6 +6,7 @@ from handful.config import Settings
 from handful.engine.arena import Arena
 from handful.engine.device_runner import DeviceRunner, make_runner
 from handful.engine.engine import Engine
+from handful.engine.runner import KEPT_SHARE
 from handful.engine.scheduler import Limits, Scheduler
 from handful.engine.segment_tree import SegmentTree
 from handful.local.model import LocalModel
@@ -17,7 +18,7 @@ MIN_SLOTS = 64
 FREE_ROWS = 16  # rows of a step that take as long as reading the weights: docs/log.md
 
 
-def limits_of(settings: Settings, kv_bytes_per_token: int) -> Limits:
+def limits_of(settings: Settings, kv_bytes_per_token: float) -> Limits:
     """The engine's budgets; the memory for keys and values counted in tokens."""
     return Limits(
         max_batched_tokens=settings.max_batched_tokens,
@@ -25,14 +26,14 @@ def limits_of(settings: Settings, kv_bytes_per_token: int) -> Limits:
         max_queued_requests=settings.max_queued_requests,
         max_queued_each=max(1, int(settings.max_queued_requests * settings.max_queue_share)),
         free_rows=FREE_ROWS if settings.drafts else 0,
-        num_slots=max(settings.kv_memory_mb * MEBIBYTE // kv_bytes_per_token, MIN_SLOTS),
+        num_slots=max(int(settings.kv_memory_mb * MEBIBYTE / kv_bytes_per_token), MIN_SLOTS),
     )
 
 
 def native_model(loaded: LoadedModel, settings: Settings) -> LocalModel:
     """A model that answers, around weights in memory."""
     bytes_per_token = loaded.spec.kv_bytes_per_token(loaded.decoder.dtype)
-    limits = limits_of(settings, bytes_per_token)
+    limits = limits_of(settings, bytes_per_token * (1 + KEPT_SHARE if loaded.decoder.attention_in_bytes else 1))
     runner = make_runner(loaded.decoder, limits.num_slots, graphs=settings.cuda_graphs)
     if isinstance(runner, DeviceRunner) and runner.graphs is not None:
         limits = replace(limits, free_rows=0)  # guesses would keep a step from being replayed, which saves more
