@@ -5,8 +5,8 @@
 FOLDER holds SST-2 as `sst2.train.txt` and `sst2.dev.txt`, one `0 text` or `1 text` a line (1 is positive). For each of
 several example sets (8 examples drawn from the training part) the probabilities of both labels are computed for every
 review of the other part, in float32 and in each format. Without --data only the greedy text of the reference workload
-is compared. All reviews of a set read the same prefix, with the same errors in it: any other rounding moves the accuracy
-of one set by up to three points, so three sets say little of a mean within one point.
+is compared. All reviews of a set read the same prefix, with the same errors in it: any other rounding moves a set's
+accuracy by up to three points, so three sets say little of a mean within one point.
 
 The last line printed is one JSON document: mean KL divergence from float32, accuracy, agreement of the chosen label
 with float32's, share of equal greedy tokens, and whether the guard holds: KL at most 0.01, accuracy within one point of
