@@ -31,10 +31,9 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * W3 is warm: the prefix has been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
-  there, without drafts, and `handful-int8` had not passed its guard. The others are from a machine without AMX: the
-  default model against other engines, W4, W7, W8 and the guard of 2026-11-29; W3 alone, the load test and processors
-  without AVX-512 of 2026-11-28; GPT-Neo's shapes and the roofline of a tree of that morning, whose head and
-  attention were not in int8 yet.
+  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-29 and one tree, from 2
+  cores of an EPYC of Zen 4 (no AMX), about half as fast as the Zen 5 that earlier figures came from; but for the load
+  tests and processors without AVX-512, of 2026-11-28 and that machine.
 """
 
 PEERS = """\
@@ -49,8 +48,9 @@ TAIL = """
 ## Where handful loses, and what is not here
 
 * With nothing shared (W6) there is no prefix to save: it is then an ordinary engine.
-* Long prefixes (W7): 64 shots run at 49 to 59% of the rate of 4, and 60% was the goal. A seventh of the time goes into
-  computing the prefix itself, 1,850 tokens for 256 requests, and a quarter into reading it.
+* Long prefixes (W7): with a cold cache 64 shots run at 59% of the rate of 4 in one run and 61% in another; the goal is
+  60. A request there takes 1.66 times the operations, its part of the prefix's 1,850 tokens included, so an engine that
+  runs all operations at one speed gives 60.2%. Behind a pinned prefix it is 65%.
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
 """
 

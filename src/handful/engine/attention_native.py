@@ -2,7 +2,8 @@
 
 The plan is flat rows of integers (`Reads`): each run for its rows, then each request's private part for its own. A row
 sees an interval of a read's keys, by causality and window; only where several branches of a label trie are run is
-visibility given key by key. What a row gets depends on how its own context is split into runs, not on other rows.
+visibility given key by key. What a row gets depends on how its own context is split into runs and which of them are in
+bytes, not on other rows.
 """
 
 from collections.abc import Sequence
