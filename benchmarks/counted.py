@@ -1,6 +1,7 @@
 """A request's arithmetic and reading, counted from the model's shape."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,31 @@ def _llama(config: dict[str, Any]) -> Shape:
     return Shape(layers * each, hidden * config["vocab_size"], windows, heads * size, key_value)
 
 
-def operations(shape: Shape, prompt: int, shared: int, new: int, requests: float) -> float:
+def operations(shape: Shape, prompt: int, shared: int, new: int, requests: int) -> float:
     """Operations of one of `requests` requests whose prompts have `prompt` tokens, the first `shared` in common.
-
-    Without end (`math.inf`) they don't pay for what they share.
 
     `new` tokens are generated (the last is not read); 0 stands for two labels of one token, read off one row.
     """
     decoded = max(0, new - 1)
     own = _span(shape, shared, prompt + decoded) + 2.0 * shape.head_weights * max(1, new)
     return own + _span(shape, 0, shared) / requests
+
+
+def operations_together(shape: Shape, prompts: Sequence[Sequence[int]], new: int, known: int = 0) -> float:
+    """Operations of all prompts, where whatever several of them begin with is computed once.
+
+    `new` tokens are generated for each (the last is not read). The first `known` tokens are computed already.
+    """
+    seen, total = set(), 0.0
+    for prompt in prompts:
+        so_far = 0
+        for position, token in enumerate(prompt):
+            so_far = hash((so_far, token))
+            if position >= known and so_far not in seen:
+                seen.add(so_far)
+                total += _span(shape, position, position + 1)
+        total += _span(shape, len(prompt), len(prompt) + new - 1) + 2.0 * shape.head_weights * new
+    return total
 
 
 def _span(shape: Shape, start: int, stop: int) -> float:

@@ -13,11 +13,10 @@ has by default. The last line printed is one JSON document.
 
 import argparse
 import json
-import math
 import statistics
 from typing import Any
 
-from counted import operations, shape_of
+from counted import operations_together, shape_of
 from environment import PRECISIONS, describe, forget, open_model, seconds_of
 from handful.local import LocalModel
 from handful.types import GenerationParameters
@@ -75,12 +74,12 @@ def by_shots(model: LocalModel, shots: list[int], count: int, rounds: int) -> di
 
 
 def by_operations(model: LocalModel, name: str, shots: list[int], count: int) -> dict[str, dict[int, float]]:
-    """A request's operations at 4 shots by those at others, with its part of the prefix's and without."""
+    """The operations at 4 shots by those at others, with the prefix's and without."""
     shape, work = shape_of(name), {}
     for number in {*shots, COMPARED}:
         tokens = [model.tokenizer.encode(prompt) for prompt in make_prompts(count, number)]
-        length, shared = round(statistics.mean(map(len, tokens))), num_shared(tokens)
-        work[number] = [operations(shape, length, shared, TOKENS.max_new_tokens, among) for among in (count, math.inf)]
+        known = (0, num_shared(tokens))
+        work[number] = [operations_together(shape, tokens, TOKENS.max_new_tokens, each) for each in known]
     return {
         f"share_of_{COMPARED}_shots_by_operations{pinned}": {
             number: round(work[COMPARED][column] / work[number][column], 3) for number in shots

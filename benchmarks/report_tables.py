@@ -103,6 +103,12 @@ def _figures(result: dict[str, Any]) -> list[str]:
     return table(heads, rows)
 
 
+COUNTED = """\
+Work is counted as if requests shared the prefix and no more. Queries of the reference workload begin alike, too, and
+what several begin with handful computes once: of 256 requests behind 4, 32 or 64 shots it runs three quarters of the
+operations counted here (`operations_together` in `benchmarks/counted.py`), of 16 nine tenths."""
+
+
 def limits(found: dict[str, Any]) -> list[str]:
     """The machine's limits and each workload's share of them."""
     lines = table(
@@ -115,7 +121,7 @@ def limits(found: dict[str, Any]) -> list[str]:
         part = f"{share['share']:.1%}" if "share" in share else ""
         rows.append([share["model"], share["workload"], share["engine"], share["precision"], work, by, part])
     heads = ["model", "workload", "engine", "precision", "work", "bounded by", "share of the limit"]
-    return lines + (["", *table(heads, rows)] if rows else [])
+    return [*lines, "", COUNTED, "", *table(heads, rows)] if rows else lines
 
 
 def times(found: dict[str, Any], name: str) -> str:

@@ -1,10 +1,8 @@
 """Counted arithmetic: what the roofline divides by."""
 
-import math
-
 import pytest
 
-from counted import Shape, operations, read_bytes
+from counted import Shape, operations, operations_together, read_bytes
 
 TINY = Shape(layer_weights=1000, head_weights=500, windows=(2, 100), attention=8, key_value=4)
 
@@ -18,7 +16,17 @@ def test_the_prefix_is_shared_by_all_requests() -> None:
     flat = Shape(1000, 500, (), 8, 4)
     alone, together = (operations(flat, 10, 6, 1, requests) for requests in (1, 4))
     assert alone - together == pytest.approx(2 * 1000 * 6 * 3 / 4)
-    assert alone - operations(flat, 10, 6, 1, math.inf) == pytest.approx(2 * 1000 * 6)
+
+
+def test_what_several_prompts_begin_with_is_counted_once_however_far_it_goes() -> None:
+    alone = operations(TINY, prompt=5, shared=0, new=3, requests=1)
+    first, second, third = (1, 2, 3, 4, 5), (1, 2, 3, 9, 9), (1, 2, 3, 9, 8)
+    assert operations_together(TINY, [first], new=3) == alone
+    assert operations_together(TINY, [first, first], new=1) == operations(TINY, 5, 5, 1, requests=2) * 2
+    two = operations_together(TINY, [first, second], new=1)
+    at_4 = 2 * 1000 + 4 * 8 * (2 + 5)  # the fifth token: two keys in the local layer, five in the other
+    assert operations_together(TINY, [first, second, third], new=1) - two == at_4 + 2 * 500
+    assert operations_together(TINY, [first], new=1, known=4) == at_4 + 2 * 500
 
 
 def test_a_local_layer_sees_no_more_than_its_window() -> None:
