@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handful.engine.batch import Batch, Integers, Placed, Window, visible_keys
-from handful.engine.kept_tiles import TILE_KEYS, TileStore
+from handful.engine.kept_tiles import TileStore
 from handful.engine.memory import KVMemory
 from handful.engine.request import ScoreLabels
 from handful.model.ops.native.attention import (
+    TILE_KEYS,
     AttentionKernel,
     PlannedAttention,
     Reads,

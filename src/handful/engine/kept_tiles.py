@@ -12,10 +12,9 @@ import torch
 
 from handful.engine.batch import Run
 from handful.engine.segments import Segment
-from handful.model.ops.native.attention import KeptTiles
+from handful.model.ops.native.attention import TILE_KEYS, KeptTiles
 from handful.model.spec import ModelSpec
 
-TILE_KEYS = 64
 BUSY_STEPS = 64  # what was read within so many steps is not dropped
 
 

@@ -20,7 +20,7 @@ from handful.model.ops.native.threads import num_threads
 
 Integers = NDArray[np.int64]
 
-_KEYS_IN_A_WORD = 64
+_KEYS_IN_A_WORD = TILE_KEYS = 64  # a word of a mask for each tile
 MOST_DIMENSIONS = 512  # of a head
 # The kernels for each element type and the instruction sets they need, the fastest first.
 _KERNELS = {
@@ -163,7 +163,7 @@ def _check_tiles(reads: Reads, tiles: Sequence[KeptTiles | None]) -> None:
     if len(tiles) != len(reads.first_row):
         raise ValueError("there are tiles for more reads than there are")
     for num_keys, each in zip(reads.num_keys, tiles, strict=True):
-        if each is not None and (each.memory.shape[2] != -(-num_keys // _KEYS_IN_A_WORD) or each.memory.dim() != 4):
+        if each is not None and (each.memory.dim() != 4 or each.memory.shape[2] != -(-num_keys // TILE_KEYS)):
             raise ValueError(f"the tiles kept of a read must be those of its {num_keys} keys")
 
 
