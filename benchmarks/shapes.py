@@ -3,8 +3,13 @@
     python benchmarks/shapes.py gpt-neo-125m-shape            (makes it in the cache, once, and prints where it is)
     python benchmarks/generate.py --model gpt-neo-125m-shape
 
-Every benchmark takes these names for `--model`. Speed does not depend on the values. The weights are float32, as the
-published ones are. The tokenizer is the default model's, so that prompts have the reference lengths.
+Every benchmark takes these names for `--model`. Speed does not depend on the values, but whether int8 may be taken does, so
+they are as GPT-Neo's training began: Transformers' own random values, with the queries' divided by the root of a head's size.
+GPT-Neo doesn't scale its scores; Mesh TensorFlow, which it was trained with, has put that factor into these values
+(`fold_scaling_into_initializer`). Without it every head looks at one position alone, and any rounding changes which.
+
+The weights are float32, as the published ones are. The tokenizer is the default model's, so that prompts have the reference
+lengths.
 """
 
 import argparse
@@ -54,7 +59,7 @@ def folder_of(model: str) -> str:
     """The folder of a shape, made on the first use; any other name stands as it is."""
     if model not in SHAPES:
         return model
-    folder = settings().cache_folder / "shapes" / model
+    folder = settings().cache_folder / "shapes-2" / model
     if not (folder / "tokenizer.json").is_file():
         _write(model, folder)
     return str(folder)
@@ -77,7 +82,12 @@ def _model(name: str) -> Any:
 def _write(name: str, folder: Path) -> None:
     """The tokenizer is written last: a folder that has it is whole."""
     torch.manual_seed(0)
-    _model(name).save_pretrained(folder)
+    model = _model(name)
+    with torch.no_grad():
+        for layer in model.transformer.h:
+            attention = layer.attn.attention
+            attention.q_proj.weight /= math.sqrt(attention.head_dim)
+    model.save_pretrained(folder)
     source = resolve("default", settings=settings()).folder
     for file in ("tokenizer_config.json", "tokenizer.json"):
         shutil.copy(source / file, folder / file)

@@ -382,12 +382,18 @@ def test_results_may_be_wider_than_the_rows(kind: type[NativeLinear]) -> None:
 
 
 @pytest.mark.parametrize("size", [64, 128, 512])
-def test_mixing_twice_gives_the_rows_times_the_size_of_a_block(size: int) -> None:
-    x = torch.randint(-9, 9, (5, 1024), generator=torch.Generator().manual_seed(1)).float()
-    mixed = mix(x, size)
-    assert torch.equal(mix(mixed, size), x * size)
-    assert torch.equal(mixed[:, :1], x[:, :size].sum(dim=1, keepdim=True))
-    assert torch.equal(mixed[:, size : size + 1], x[:, size : 2 * size].sum(dim=1, keepdim=True))
+def test_products_of_mixed_rows_are_the_rows_products_times_the_size_of_a_block(size: int) -> None:
+    random = torch.Generator().manual_seed(1)
+    x, y = (torch.randint(-9, 9, (5, 1024), generator=random).float() for _ in range(2))
+    assert torch.equal(mix(x, size) @ mix(y, size).t(), x @ y.t() * size)
+    first = mix(torch.nn.functional.pad(x[:, :size], (0, 1024 - size)), size)
+    assert not first[:, size:].any()  # blocks keep apart
+
+
+@pytest.mark.parametrize("size", [64, 128, 256, 512])
+def test_what_all_values_of_a_block_have_in_common_is_no_larger_mixed_than_any_other_part(size: int) -> None:
+    most = mix(torch.ones(1, size), size).abs().amax().item()
+    assert most == {64: 8, 128: 16, 256: 16, 512: 32}[size]  # of `size` in the usual order
 
 
 def test_blocks_are_as_large_as_the_inputs_allow() -> None:

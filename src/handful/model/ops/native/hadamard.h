@@ -1,5 +1,10 @@
-// Rows times a Hadamard matrix, block by block: H[i][j] = 1 or -1 by the parity of i & j. Every value of a block becomes
-// sums and differences of all of them, so one that is far larger than the rest no longer sets the scale alone.
+// Rows times a Hadamard matrix, block by block. Every value of a block becomes sums and differences of all of them, so one
+// that is far larger than the rest no longer sets the scale alone.
+//
+// Bits of the index are mixed in pairs, each pair by the regular matrix of 4 (rows with one minus or three), so that a part
+// that all values have in common doesn't become one large number either: the usual order, but where a pair's second bit is
+// set, sum and difference (its sign turned) change places. A last bit without a partner is mixed as usual.
+//
 // Compiled for the lanes that were included before it.
 #pragma once
 
@@ -11,7 +16,7 @@ HANDFUL_LANE_FUNCTION Floats hadamard16(Floats x) {
   return add_in_pairs<8>(add_in_pairs<4>(add_in_pairs<2>(add_in_pairs<1>(x))));
 }
 
-// V vectors among themselves, lane by lane; V is a power of two.
+// V vectors among themselves, lane by lane; V is 2, 4 or 8, so its first two bits are a pair and the third has none.
 template <int V>
 HANDFUL_LANE_FUNCTION void mix_vectors(Floats* x) {
 #pragma GCC unroll 3
@@ -20,7 +25,8 @@ HANDFUL_LANE_FUNCTION void mix_vectors(Floats* x) {
     for (int i = 0; i < V; ++i) {
       if (i & apart) continue;
       const Floats a = x[i], b = x[i + apart];
-      x[i] = a + b, x[i + apart] = a - b;
+      const bool turned = apart == 1 && (i & 2);
+      x[i] = turned ? b - a : a + b, x[i + apart] = turned ? a + b : a - b;
     }
   }
 }
@@ -56,7 +62,7 @@ HANDFUL_LANES inline void mix_blocks_of_64(float* x, int64_t count, int64_t size
   else if (2 * apart <= size) mix_pieces<2>(x, count, apart);
 }
 
-// In place. `count` is a multiple of `size`, which is a power of two of at least 64.
+// In place. `count` is a multiple of `size`, which is a power of two from 64 to 512.
 HANDFUL_LANES inline void hadamard(float* x, int64_t count, int64_t size) {
   for (int64_t i = 0; i < count; i += 64) {
     Floats vectors[] = {load(x + i), load(x + i + 16), load(x + i + 32), load(x + i + 48)};

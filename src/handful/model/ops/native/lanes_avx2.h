@@ -190,16 +190,22 @@ HANDFUL_LANE_FUNCTION void store16(char* to, Floats x, Mask real, int32_t type) 
   else std::memcpy(to, &narrow, __builtin_popcount(real) * 2);
 }
 
-template <int S>
-HANDFUL_LANE_FUNCTION __m256 add_in_pairs(__m256 x) {
-  if constexpr (S == 1) return _mm256_permute_ps(x, 0xb1) + _mm256_blend_ps(x, -x, 0xaa);
-  if constexpr (S == 2) return _mm256_permute_ps(x, 0x4e) + _mm256_blend_ps(x, -x, 0xcc);
-  return _mm256_permute2f128_ps(x, x, 1) + _mm256_blend_ps(x, -x, 0xf0);
+template <int Minus>
+HANDFUL_LANE_FUNCTION __m256 with_minus(__m256 x) {
+  return _mm256_blend_ps(x, -x, Minus);
 }
 template <int S>
 HANDFUL_LANE_FUNCTION Floats add_in_pairs(Floats x) {
-  if constexpr (S == 8) return {x.low + x.high, x.low - x.high};
-  else return {add_in_pairs<S>(x.low), add_in_pairs<S>(x.high)};
+  if constexpr (S == 1)
+    return {_mm256_permute_ps(x.low, 0xb1) + with_minus<0x66>(x.low),
+            _mm256_permute_ps(x.high, 0xb1) + with_minus<0x66>(x.high)};
+  else if constexpr (S == 2)
+    return {_mm256_permute_ps(x.low, 0x4e) + with_minus<0xcc>(x.low),
+            _mm256_permute_ps(x.high, 0x4e) + with_minus<0xcc>(x.high)};
+  else if constexpr (S == 4)
+    return {_mm256_permute2f128_ps(x.low, x.low, 1) + with_minus<0xf0>(x.low),
+            _mm256_permute2f128_ps(x.high, x.high, 1) + with_minus<0x0f>(x.high)};
+  else return {x.low + x.high, x.low - x.high};
 }
 
 // 8 rows of 8 lanes become columns.

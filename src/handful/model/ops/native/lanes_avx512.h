@@ -119,10 +119,10 @@ struct RoundByProcessor {
   }
 };
 
-// Pairs of lanes `S` apart: their sum where the lane's bit S is 0, their difference where it is 1.
+// Pairs of lanes `S` apart, a step of hadamard.h: the first bits of its pairs are S = 1 and 4.
 template <int S>
 HANDFUL_LANE_FUNCTION Floats add_in_pairs(Floats x) {
-  constexpr Mask kSecond = S == 1 ? 0xaaaa : S == 2 ? 0xcccc : S == 4 ? 0xf0f0 : 0xff00;
+  constexpr Mask kSecond = S == 1 ? 0x6666 : S == 2 ? 0xcccc : S == 4 ? 0x0ff0 : 0xff00;
   Floats swapped;
   if constexpr (S == 1) swapped = _mm512_shuffle_ps(x, x, 0xb1);
   else if constexpr (S == 2) swapped = _mm512_shuffle_ps(x, x, 0x4e);
