@@ -3,13 +3,14 @@
     python benchmarks/shapes.py gpt-neo-125m-shape            (makes it in the cache, once, and prints where it is)
     python benchmarks/generate.py --model gpt-neo-125m-shape
 
-Every benchmark takes these names for `--model`. Speed does not depend on the values, but whether int8 may be taken does, so
-they are as GPT-Neo's training began: Transformers' own random values, with the queries' divided by the root of a head's size.
-GPT-Neo doesn't scale its scores; Mesh TensorFlow, which it was trained with, has put that factor into these values
-(`fold_scaling_into_initializer`). Without it every head looks at one position alone, and any rounding changes which.
+Every benchmark takes these names for `--model`. Speed does not depend on the values, but whether int8 may be taken
+does, so they are as GPT-Neo's training began: Transformers' own random values, the queries' divided by the root of a
+head's size. GPT-Neo doesn't scale its scores; Mesh TensorFlow, which it was trained with, has put that factor into
+these values (`fold_scaling_into_initializer`). Without it every head looks at one position alone, and any rounding
+changes which.
 
-The weights are float32, as the published ones are. The tokenizer is the default model's, so that prompts have the reference
-lengths.
+The weights are float32, as the published ones are. The tokenizer is the default model's, so that prompts have the
+reference lengths.
 """
 
 import argparse

@@ -60,8 +60,8 @@ def quantise_layer(spec: ModelSpec, weights: LayerWeights, exact: Layer, inputs:
         if not can_quantise(weight):
             return whole
         x = inputs[kind]
-        wanted, largest = whole(x), _largest(x if fused.norm is None else fused.norm(x))
-        quick = make_int8(weight, fused, largest)
+        wanted, seen = whole(x), _later(x if fused.norm is None else fused.norm(x))
+        quick = make_int8(weight, fused, seen)
         if fused.activation is None:
             quick = quick.with_bias(_evened(fused.bias, quick(x), wanted))
         if relative_error(quick(x), wanted) > MAX_ERROR:
@@ -78,7 +78,7 @@ def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tens
     if not can_quantise(weight):
         return exact
     wanted = exact(inputs)
-    quick = make_int8(weight, Fused(bias))
+    quick = make_int8(weight, Fused(bias), _later(inputs))
     quick = quick.with_bias(_evened(bias, quick.wide(inputs), wanted))
     return exact if relative_error(quick.wide(inputs), wanted) > MAX_ERROR else quick.wide
 
@@ -97,11 +97,6 @@ def relative_error(found: Tensor, wanted: Tensor) -> float:
     """|found - wanted| / |wanted| of rows `[N, out]`, but for the first token's."""
     found, wanted = _later(found).float(), _later(wanted).float()
     return float((found - wanted).norm() / wanted.norm().clamp_min(1e-30))
-
-
-def _largest(x: Tensor) -> Tensor:
-    """How large each channel of rows `[N, in]` gets, `[in]` float32."""
-    return _later(x).abs().amax(dim=0).float()
 
 
 def _later(x: Tensor) -> Tensor:

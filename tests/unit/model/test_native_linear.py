@@ -22,7 +22,8 @@ from handful.model.ops.linear_int8 import (
     smooth,
 )
 from handful.model.ops.native.linear import MAX_DEPTH, NativeProduct, can_multiply
-from handful.model.ops.native.panels import Columns, pack_panels, quantise_rows
+from handful.model.ops.native.panels import Columns, pack_panels
+from handful.model.ops.native.quantising import quantise_rows
 from handful.model.ops.norm import Normalise
 from handful.model.precision import has_exact_int8_in_torch, has_int8_products
 from handful.model.spec import Activation, Norm
@@ -278,7 +279,7 @@ def test_smoothing_helps_where_a_channel_is_far_larger_than_the_rest() -> None:
     norm = Normalise("rms", 1e-5, 70, torch.ones(70).index_fill(0, torch.tensor([5]), 100.0))
     wanted = make_linear(weight, Fused(norm=norm))(x)
     plain = make_int8(weight, Fused(norm=norm))(x)
-    smoothed = make_int8(weight, Fused(norm=norm), largest=norm(x).abs().amax(dim=0))(x)
+    smoothed = make_int8(weight, Fused(norm=norm), seen=norm(x))(x)
     assert (smoothed - wanted).norm() < (plain - wanted).norm() / 3
 
 

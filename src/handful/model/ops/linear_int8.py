@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from handful.model.ops.activation import activate, gate
+from handful.model.ops.directions import principal_directions
 from handful.model.ops.fused import NOTHING, Fused
 from handful.model.ops.linear import Linear
 from handful.model.ops.native.linear import (
@@ -31,7 +32,8 @@ from handful.model.ops.native.linear import (
     can_multiply,
     fits_rotation,
 )
-from handful.model.ops.native.panels import Columns, in_panels, pack_panels, quantise_rows
+from handful.model.ops.native.panels import Columns, in_panels, pack_panels
+from handful.model.ops.native.quantising import quantise_rows
 from handful.model.ops.norm import Normalise
 
 SMALLEST = 2.0**-100  # a row without anything larger counts as zeros
@@ -62,6 +64,11 @@ class Evening:
 
     factors: Tensor | None = None
     rotation: int = 0
+
+    def of_inputs(self, x: Tensor) -> Tensor:
+        """Inputs `[N, in]` as they come out of the norm, evened, float32."""
+        wide = x.float() if self.factors is None else x.float() / self.factors
+        return mix(wide, self.rotation) if self.rotation else wide
 
     def of_weight(self, weight: Tensor) -> Tensor:
         """The weight `[out, in]` that stands behind evened inputs, float32."""
@@ -149,8 +156,14 @@ def _wide_norm(norm: Normalise, x: Tensor) -> Tensor:
 class NativeInt8:
     """The kernels for AVX2 and all above: activations quantised once, multiplied and finished in one pass."""
 
-    def __init__(self, weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> None:
-        self._packed = pack(weight, fused, evening)
+    def __init__(
+        self,
+        weight: Tensor,
+        fused: Fused = NOTHING,
+        evening: Evening = AS_IT_COMES,
+        directions: Tensor | None = None,
+    ) -> None:
+        self._packed = pack(weight, fused, evening, directions)
         self.product = NativeProduct(self._packed)
 
     def with_bias(self, bias: Tensor) -> Self:
@@ -168,9 +181,17 @@ class NativeInt8:
         return self.product.linear(x, dtype=torch.float32)
 
 
-def pack(weight: Tensor, fused: Fused = NOTHING, evening: Evening = AS_IT_COMES) -> PackedWeights:
-    """Quantise a weight `[out, in]` (gated: gate above up) and lay it out in panels."""
-    quantised, scales, sums = quantise_rows(weight, evening.factors, evening.rotation)
+def pack(
+    weight: Tensor,
+    fused: Fused = NOTHING,
+    evening: Evening = AS_IT_COMES,
+    directions: Tensor | None = None,
+) -> PackedWeights:
+    """Quantise a weight `[out, in]` (gated: gate above up) and lay it out in panels.
+
+    `directions` `[in, 16]`: what evened inputs have most of, on which the rounding's errors are to cancel out.
+    """
+    quantised, scales, sums = quantise_rows(weight, evening.factors, evening.rotation, directions)
     return pack_panels(quantised, Columns(scales, sums * -ZERO_BYTE), fused, evening.rotation)
 
 
@@ -193,17 +214,20 @@ def smooth(weight: Tensor, norm: Normalise, largest: Tensor) -> tuple[Tensor, No
     return s, Normalise(norm.kind, norm.eps, norm.size, scale / s, bias)
 
 
-def make_int8(weight: Tensor, fused: Fused = NOTHING, largest: Tensor | None = None) -> Int8Linear:
+def make_int8(weight: Tensor, fused: Fused = NOTHING, seen: Tensor | None = None) -> Int8Linear:
     """The fastest int8 linear layer for this weight here; arguments as `make_linear`'s.
 
-    Inputs are mixed in blocks where their number allows it. `largest` `[in]`: the magnitudes that the channels of
-    norm(x) reach; where given, and there is a norm to do it in, the channels are evened out first (`smooth`).
+    Inputs are mixed in blocks where their number allows it. `seen` `[N, in]`: rows norm(x) of some text. Where given,
+    the channels are evened out first (`smooth`) if there is a norm to do it in, and the kernels' weights are rounded so
+    that errors cancel out on what these rows have most of.
     """
     if not can_quantise(weight):
         raise ValueError(f"no int8 product takes a weight of {list(weight.shape)} {weight.dtype} on {weight.device}")
     factors = None
-    if largest is not None and fused.norm is not None:
-        factors, norm = smooth(weight, fused.norm, largest)
+    if seen is not None and fused.norm is not None:
+        factors, norm = smooth(weight, fused.norm, seen.abs().amax(dim=0))
         fused = replace(fused, norm=norm)
-    kind = NativeInt8 if can_multiply(torch.int8) else PlainInt8
-    return kind(weight, fused, Evening(factors, rotation_of(weight.shape[1])))
+    evening = Evening(factors, rotation_of(weight.shape[1]))
+    if not can_multiply(torch.int8):
+        return PlainInt8(weight, fused, evening)
+    return NativeInt8(weight, fused, evening, None if seen is None else principal_directions(evening.of_inputs(seen)))

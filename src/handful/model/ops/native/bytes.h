@@ -40,13 +40,26 @@ inline Scale scale_under(int32_t bits, float least = 0.0f) {
   return top > kSmallest ? Scale{top / 127.0f, 127.0f / top} : Scale{0.0f, 0.0f};
 }
 
-// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale, `least` at least.
-HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step,
-                             float least = 0.0f) {
+// Of `count` values (a multiple of 16).
+HANDFUL_LANES inline Scale scale_of(const float* x, int64_t count, float least = 0.0f) {
   const float top = largest(x, count);
   int32_t bits;
   std::memcpy(&bits, &top, sizeof(bits));
-  const Scale scale = scale_under(bits, least);
+  return scale_under(bits, least);
+}
+
+// `count` values (a multiple of 16) in units of their scale, in place. Returns the scale.
+HANDFUL_LANES inline float to_units(float* x, int64_t count) {
+  const Scale scale = scale_of(x, count);
+  const Mask real = first16(scale.inverse > 0.0f ? 16 : 0);
+  for (int64_t i = 0; i < count; i += 16) store(x + i, load(x + i, real) * all(scale.inverse));
+  return scale.value;
+}
+
+// `count` values (a multiple of 16) as bytes, 64 at a time `step` apart. Returns their scale, `least` at least.
+HANDFUL_LANES float quantise(const float* x, int64_t count, int32_t zero_byte, char* to, int64_t step,
+                             float least = 0.0f) {
+  const Scale scale = scale_of(x, count, least);
   const Mask real = scale.inverse > 0.0f ? 0xffff : 0;
   const Floats inverse = all(scale.inverse);
   int64_t i = 0;

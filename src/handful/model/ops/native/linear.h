@@ -62,10 +62,12 @@ struct RowOrder {
 };
 
 // Rows [num_out][in] of `type`, column i times factors[i] (or null), blocks of `rotation` mixed by a Hadamard matrix
-// over their size (or 0: as they are) -> bytes, their scales and their sums.
+// over their size (or 0: as they are) -> bytes, their scales and their sums. Rounded to nearest, or along `directions`
+// (linear_rounding.h; [in, padded to 16][16]).
 struct Quantising {
   const char* rows;
   const float* factors;
+  const float* directions;
   char* bytes;
   float* scales;
   int32_t* sums;

@@ -11,6 +11,7 @@
 #include "hadamard.h"
 #include "handful.h"
 #include "linear.h"
+#include "linear_rounding.h"
 #include "team.h"
 
 namespace handful::HANDFUL_LEVEL {
@@ -101,9 +102,17 @@ HANDFUL_LANES void read_weights(const Quantising& call, int64_t row, float* to) 
   for (int64_t i = 0; i < call.in; i += 16) store(to + i, load(to + i) * scale);
 }
 
-inline int32_t sum_of(const int8_t* bytes, int64_t count) {
+// Rounds a row that is in units of its scale; returns the sum of its bytes.
+HANDFUL_LANES int32_t write_weights(const Quantising& call, int64_t row, const float* values) {
+  char* to = call.bytes + row * call.in;
+  alignas(64) char bytes[16];
   int32_t sum = 0;
-  for (int64_t i = 0; i < count; i++) sum += bytes[i];
+  for (int64_t i = 0; i < call.in; i += 16) {
+    store_bytes(bytes, load(values + i), 0);
+    const int64_t count = std::min<int64_t>(16, call.in - i);
+    for (int64_t lane = 0; lane < count; ++lane) sum += static_cast<int8_t>(bytes[lane]);
+    std::memcpy(to + i, bytes, count);
+  }
   return sum;
 }
 
@@ -111,15 +120,19 @@ inline int32_t sum_of(const int8_t* bytes, int64_t count) {
 
 void quantise_weights(const Quantising& call) {
   const int64_t padded = (call.in + 15) / 16 * 16;
+  std::vector<float> back(call.directions ? padded * kDirections : 0);
+  if (call.directions) corrections(call.directions, padded, back.data());
   share_out_rows(call.num_out, kRowsToPrepare, call.threads, [&](int64_t first, int64_t end) {
-    std::vector<float> values(padded);
-    std::vector<char> bytes(padded);
+    std::vector<float> values(kRowsToPrepare * padded);  // rows behind the last are zeros
     for (int64_t row = first; row < end; row++) {
-      read_weights(call, row, values.data());
-      call.scales[row] = quantise(values.data(), padded, 0, bytes.data(), 64);
-      call.sums[row] = sum_of(reinterpret_cast<const int8_t*>(bytes.data()), call.in);
-      std::memcpy(call.bytes + row * call.in, bytes.data(), call.in);
+      float* to = values.data() + (row - first) * padded;
+      read_weights(call, row, to);
+      call.scales[row] = to_units(to, padded);
     }
+    static_assert(kRowsToPrepare == 16, "a row a lane");
+    if (call.directions) round_together(values.data(), padded, call.directions, back.data());
+    for (int64_t row = first; row < end; row++)
+      call.sums[row] = write_weights(call, row, values.data() + (row - first) * padded);
   });
 }
 

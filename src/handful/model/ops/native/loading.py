@@ -17,7 +17,7 @@ from handful.types import Instructions
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 11  # what features.cpp says
+INTERFACE = 12  # what features.cpp says
 AVX512, AVX512_BF16, AVX512_VNNI, AMX, AVX2, AVX_VNNI = 1, 2, 4, 8, 16, 32
 
 _LEFT: dict[Instructions, int] = {"all": ~0, "avx512": ~AMX, "avx-vnni": AVX2 | AVX_VNNI, "avx2": AVX2, "none": 0}
@@ -61,6 +61,14 @@ def library() -> Library | None:
     """The native library, or None where it wasn't built or can't be loaded: everything then runs on torch's own."""
     found = _loaded()
     return None if found is None else Library(found.functions, found.features & _LEFT[_limit.instructions])
+
+
+def needed_library() -> Library:
+    """The native library, for what is only called where it is there."""
+    found = library()
+    if found is None:
+        raise RuntimeError("the native kernels aren't there: ask can_multiply() first")
+    return found
 
 
 def address_of(function: Any) -> int:

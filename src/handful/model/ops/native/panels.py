@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from handful.model.ops.fused import Fused
-from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights, fits_rotation
-from handful.model.ops.native.loading import Library, library
+from handful.model.ops.native.linear import DEPTH, PANEL, PackedWeights
+from handful.model.ops.native.loading import needed_library
 from handful.model.ops.native.threads import num_threads
-
-_TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
 
 class _Packing(ctypes.Structure):
@@ -21,16 +19,6 @@ class _Packing(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("rows", "panels")),
         *((name, ctypes.c_int64) for name in ("num_out", "row_bytes", "padded_bytes")),
         *((name, ctypes.c_int32) for name in ("gated", "threads")),
-    )
-
-
-class _Quantising(ctypes.Structure):
-    """`Quantising` of panels.cpp."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("rows", "factors", "bytes", "scales", "sums")),
-        *((name, ctypes.c_int64) for name in ("num_out", "num_in")),
-        *((name, ctypes.c_int32) for name in ("type", "rotation", "threads", "features")),
     )
 
 
@@ -60,28 +48,6 @@ def pack_panels(rows: Tensor, columns: Columns, fused: Fused, rotation: int = 0)
     )
 
 
-def quantise_rows(weight: Tensor, factors: Tensor | None, rotation: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows `[out, in]`, column i times factors[i], then mixed in blocks: int8 `[out, in]`, scales float32 and sums
-    int32 `[out]`.
-
-    The same bits as `quantise_symmetric` behind `mix` of linear_int8.py, over the blocks' size.
-    """
-    weight = weight.contiguous() if weight.dtype in _TYPES else weight.float().contiguous()
-    num_out, num_in = weight.shape
-    bytes_, scales = torch.empty((num_out, num_in), dtype=torch.int8), torch.empty(num_out)
-    found = (bytes_, scales, torch.empty(num_out, dtype=torch.int32))
-    kept = None if factors is None else factors.float().contiguous()
-    if kept is not None and kept.shape != (num_in,):
-        raise ValueError(f"{num_in} columns need as many factors, not {list(kept.shape)}")
-    if rotation and not fits_rotation(num_in, rotation):
-        raise ValueError(f"{num_in} columns can't be mixed in blocks of {rotation}")
-    pointers = (weight.data_ptr(), None if kept is None else kept.data_ptr(), *(x.data_ptr() for x in found))
-    native = _native()
-    how = (_TYPES[weight.dtype], rotation, num_threads(), native.features)
-    native.functions.handful_quantise(ctypes.byref(_Quantising(*pointers, num_out, num_in, *how)))
-    return found
-
-
 def _pack(rows: Tensor, gated: bool) -> Tensor:
     num_out, num_in = rows.shape
     depth, together = -(-num_in // DEPTH) * DEPTH, 4 // rows.dtype.itemsize
@@ -89,7 +55,7 @@ def _pack(rows: Tensor, gated: bool) -> Tensor:
     panels = torch.empty((-(-columns // width), depth // together, PANEL, together), dtype=rows.dtype)
     sizes = (num_out, num_in * rows.dtype.itemsize, depth * rows.dtype.itemsize)
     call = _Packing(rows.data_ptr(), panels.data_ptr(), *sizes, int(gated), num_threads())
-    _native().functions.handful_pack(ctypes.byref(call))
+    needed_library().functions.handful_pack(ctypes.byref(call))
     return panels
 
 
@@ -101,10 +67,3 @@ def in_panels(values: Tensor, gated: bool) -> Tensor:
     padded = values.new_zeros((halves, -(-split.shape[1] // width) * width))
     padded[:, : split.shape[1]] = split
     return padded.view(halves, -1, width).transpose(0, 1).reshape(-1).contiguous()
-
-
-def _native() -> Library:
-    found = library()
-    if found is None:
-        raise RuntimeError("the native kernels aren't there: ask can_multiply() first")
-    return found
