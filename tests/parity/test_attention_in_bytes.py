@@ -1,4 +1,4 @@
-"""What many requests share is read in bytes, near what it is otherwise; what a request has to itself never is."""
+"""What has been computed is read in bytes, near what it is otherwise; what a step computes never is."""
 
 import pytest
 import torch
@@ -41,9 +41,9 @@ def test_queries_behind_a_shared_start_are_nearly_what_they_are_without(variant:
     assert (quick - float32).abs().mean() < 2 * (exact - float32).abs().mean()
 
 
-def test_a_short_request_alone_is_the_same_to_the_bit() -> None:
-    prompt = tokens(315)
-    assert torch.equal(scores("llama", [prompt], in_bytes=True), scores("llama", [prompt], in_bytes=False))
+def test_a_prompt_that_is_computed_and_asked_in_one_step_is_the_same_to_the_bit() -> None:
+    exact, quick = (in_turn("llama", [[tokens(315)]], in_bytes=in_bytes) for in_bytes in (False, True))
+    assert torch.equal(exact[0], quick[0])
 
 
 def in_turn(variant: str, groups: list[list[list[int]]], *, in_bytes: bool) -> list[torch.Tensor]:

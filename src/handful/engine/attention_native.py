@@ -39,11 +39,11 @@ def plan_attention(
     memory: KVMemory,
     spec: ModelSpec,
 ) -> PlannedAttention:
-    """The attention of one step. In the layers `in_bytes`, shared runs are multiplied in bytes, which `store` keeps."""
+    """The attention of one step. In the layers `in_bytes`, runs are multiplied in bytes, which `store` keeps."""
     num_slots = memory.keys.shape[1]
     many = read_by_many(batch, spec.num_heads // spec.num_kv_heads)
-    shared = [run.segment.is_shared for run in batch.runs]
-    tiles = () if store is None else store.plan(batch.runs, np.logical_or(many, shared).tolist())
+    shared = [run.segment.is_shared or m for run, m in zip(batch.runs, many, strict=True)]
+    tiles = () if store is None else store.plan(batch.runs, shared)
     marked = many if store is None else [m or t is not None for m, t in zip(many, tiles, strict=True)]
     reads = plan_reads(batch, marked)
     seen = {window: seen_through(window, reads, batch) for window in set(spec.windows)}

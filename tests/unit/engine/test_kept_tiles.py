@@ -2,8 +2,6 @@
 
 import gc
 
-import pytest
-
 from handful.engine.arena import Arena
 from handful.engine.batch import Run
 from handful.engine.kept_tiles import BUSY_STEPS, TileStore
@@ -51,11 +49,26 @@ def test_a_step_that_failed_leaves_its_tiles_to_be_filled() -> None:
     assert not again.filled
 
 
-@pytest.mark.parametrize(("length", "wanted"), [(63, True), (100, False)])
-def test_nothing_is_kept_of_less_than_a_tile_and_of_what_nobody_wants_so(length: int, *, wanted: bool) -> None:
+def test_nothing_is_kept_of_less_than_a_tile() -> None:
     kept = store(10)
-    assert kept.plan([run_of(segment(length))], [wanted]) == (None,)
+    assert kept.plan([run_of(segment(63))], [True]) == (None,)
     assert kept.num_bytes == 0
+
+
+def test_what_one_request_reads_makes_room_for_what_is_shared_but_not_for_its_like() -> None:
+    kept, own, other, shared = store(3), segment(100), segment(100, start=500), segment(128, start=900)
+    kept.plan([run_of(own)], [False])
+    assert kept.plan([run_of(other)], [False]) == (None,)
+    tiles, none = kept.plan([run_of(shared), run_of(own)], [True, False])
+    assert tiles is not None
+    assert none is None
+
+
+def test_of_a_steps_runs_those_that_are_shared_find_room_first() -> None:
+    kept, own, shared = store(3), segment(100), segment(100, start=500)
+    none, tiles = kept.plan([run_of(own), run_of(shared)], [False, True])
+    assert none is None
+    assert tiles is not None
 
 
 def test_what_is_split_is_made_anew() -> None:
