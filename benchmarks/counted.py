@@ -30,10 +30,13 @@ class Shape:
 
 
 def shape_of(model: str) -> Shape:
-    """From a model's config.json: Llama's and GPT-Neo's kinds."""
+    """From a model's config.json: Llama's and GPT-Neo's kinds. SystemExit for others."""
     folder = resolve(folder_of(model), settings=settings()).folder
     config = json.loads((Path(folder) / "config.json").read_text())
-    return _gpt_neo(config) if config["model_type"] == "gpt_neo" else _llama(config)
+    kinds = {"gpt_neo": _gpt_neo, "llama": _llama, "mistral": _llama, "qwen2": _llama, "qwen3": _llama}
+    if config["model_type"] not in kinds:
+        raise SystemExit(f"operations are counted for {', '.join(kinds)}, not for {config['model_type']}")
+    return kinds[config["model_type"]](config)
 
 
 def _gpt_neo(config: dict[str, Any]) -> Shape:

@@ -43,8 +43,8 @@ def main() -> None:
     model = open_model(arguments.model, arguments.precision)
     found = describe(model, "W7 growth")
     count, rounds = arguments.requests, arguments.rounds
-    found |= by_shots(model, arguments.shots, count, rounds)
     found |= by_operations(model, arguments.model, arguments.shots, count)
+    found |= by_shots(model, arguments.shots, count, rounds)
     found["requests_per_s_by_concurrency"] = {c: in_groups(model, c, rounds) for c in arguments.concurrency}
     found["pinned_tasks"] = {number: pinned(model, number) for number in arguments.tasks}
     found["kv_bytes_per_token"] = int(model.info.details["kv_bytes_per_token"])

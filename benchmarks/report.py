@@ -48,12 +48,12 @@ TAIL = """
 ## Where handful loses, and what is not here
 
 * With nothing shared (W6) there is no prefix to save: it is then an ordinary engine.
-* Long prefixes (W7): with a cold cache 64 shots run at 59% of the rate of 4 in one run and 61% in another; the goal is
-  60. An engine that runs all operations at one speed gives 58%, the prefix's among them (`growth.py` counts them), and
-  67% behind a pinned prefix, where 65% was measured.
-* GPT-Neo-2.7B's shape, 16 requests: 54 times Transformers in int8, 36 in bfloat16; the goal is 60. `auto` takes
-  bfloat16 for its random weights, which runs at 86% of what the processor's bfloat16 instruction allows.
+* Long prefixes (W7): behind a pinned prefix 64 shots run at 67% of the rate of 4, and the goal is 60; with a cold cache
+  at 57% in one run and 59% in another. An engine that runs all operations at one speed gives 58% cold, the prefix's
+  among them (`growth.py` counts them), and 67.5% pinned.
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
+  With GPT-Neo-125M's shape, whose random weights give drafts nothing to guess from, W3 is 1.5 times OpenVINO's int8,
+  where twice is the goal: each of 8 steps reads 124 MB of weights, and reading alone takes half of the time.
 """
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from counted import Shape, operations, operations_together, read_bytes
+from counted import Shape, operations, operations_together, read_bytes, shape_of
+from handful.model.checkpoint import read_config
+from tests.unit.model.tiny_models import checkpoint
 
 TINY = Shape(layer_weights=1000, head_weights=500, windows=(2, 100), attention=8, key_value=4)
 
@@ -36,3 +38,10 @@ def test_a_local_layer_sees_no_more_than_its_window() -> None:
 
 def test_each_sequential_step_reads_the_weights_and_the_keys_and_values_in_reach() -> None:
     assert read_bytes(TINY, prompt=10, steps=2, bytes_a_weight=1) == 2 * (1500 + 2 * 4 * (2 + 10))
+
+
+def test_a_shape_is_read_from_the_checkpoint_and_an_unknown_kind_is_named() -> None:
+    layers = read_config(checkpoint("llama"))["num_hidden_layers"]
+    assert len(shape_of(str(checkpoint("llama"))).windows) == layers
+    with pytest.raises(SystemExit, match="not for opt"):
+        shape_of(str(checkpoint("opt")))
