@@ -43,6 +43,7 @@ class TileStore:
         self._tile_bytes = tile_bytes
         self._kept: WeakKeyDictionary[Segment, _Kept] = WeakKeyDictionary()
         self._step = 0
+        self._refused: dict[bool, int] = {}  # the fewest bytes that found no room in this step: shared, or not
 
     @property
     def num_bytes(self) -> int:
@@ -52,6 +53,7 @@ class TileStore:
     def plan(self, runs: Sequence[Run], shared: Sequence[bool]) -> tuple[KeptTiles | None, ...]:
         """A step's tiles of its runs, made for `shared` ones first; None for less than a tile, and where no room is."""
         self._step += 1
+        self._refused.clear()
         in_order = sorted(range(len(runs)), key=lambda number: not shared[number])
         tiles = {number: self._tiles(runs[number].segment, is_shared=shared[number]) for number in in_order}
         return tuple(tiles[number] for number in range(len(runs)))
@@ -75,7 +77,10 @@ class TileStore:
     def _make(self, segment: Segment, *, is_shared: bool) -> _Kept | None:
         length = len(segment.tokens)
         shape = torch.Size((*self._shape, -(-length // TILE_KEYS), self._tile_bytes))
+        if self._refused.get(is_shared, shape.numel() + 1) <= shape.numel():
+            return None
         if not self._has_room(shape.numel(), is_shared=is_shared):
+            self._refused[is_shared] = shape.numel()
             return None
         tiles = KeptTiles(torch.empty(shape, dtype=torch.uint8), filled=False)
         self._kept[segment] = kept = _Kept(segment.start, length, tiles, self._step, is_shared)

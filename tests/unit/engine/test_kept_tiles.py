@@ -108,6 +108,22 @@ def test_runs_that_take_turns_do_not_drive_each_other_out_but_idle_ones_go() -> 
     assert kept.plan([run_of(first)], [False]) == (None,)
 
 
+def test_a_smaller_run_finds_the_room_that_a_larger_one_of_the_same_step_did_not() -> None:
+    kept, large, small = store(3), segment(400), segment(100, start=500)
+    none, tiles, again = kept.plan([run_of(large), run_of(small), run_of(segment(300, start=900))], [False] * 3)
+    assert none is None
+    assert tiles is not None
+    assert again is None
+
+
+def test_what_found_no_room_is_asked_again_in_the_next_step() -> None:
+    kept, first, second = store(3), segment(100), segment(128, start=500)
+    assert kept.plan([run_of(first), run_of(second)], [False, False])[1] is None
+    del first
+    gc.collect()
+    assert kept.plan([run_of(second)], [False])[0] is not None
+
+
 def test_a_run_that_never_fits_drives_nothing_out() -> None:
     kept, small, large = store(3), segment(100), segment(400, start=500)
     kept.plan([run_of(small)], [True])
