@@ -33,7 +33,7 @@ def shape_of(model: str) -> Shape:
     """From a model's config.json: Llama's and GPT-Neo's kinds. SystemExit for others."""
     folder = resolve(folder_of(model), settings=settings()).folder
     config = json.loads((Path(folder) / "config.json").read_text())
-    kinds = {"gpt_neo": _gpt_neo, "llama": _llama, "mistral": _llama, "qwen2": _llama, "qwen3": _llama}
+    kinds = {"gpt_neo": _gpt_neo, "llama": _llama}
     if config["model_type"] not in kinds:
         raise SystemExit(f"operations are counted for {', '.join(kinds)}, not for {config['model_type']}")
     return kinds[config["model_type"]](config)
@@ -44,7 +44,8 @@ def _gpt_neo(config: dict[str, Any]) -> Shape:
     kinds = [kind for pattern, times in config["attention_types"] for _ in range(times) for kind in pattern]
     whole = config["max_position_embeddings"]
     windows = tuple(config["window_size"] if kind == "local" else whole for kind in kinds)
-    return Shape(layers * 12 * hidden**2, hidden * config["vocab_size"], windows, hidden, 2 * hidden)
+    each = 4 * hidden**2 + 2 * hidden * (config.get("intermediate_size") or 4 * hidden)
+    return Shape(layers * each, hidden * config["vocab_size"], windows, hidden, 2 * hidden)
 
 
 def _llama(config: dict[str, Any]) -> Shape:

@@ -31,9 +31,10 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * W3 is warm: the prefix has been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
-  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-29 and one tree, from 2
-  cores of an EPYC of Zen 4 (no AMX), about half as fast as the Zen 5 that earlier figures came from; but for the load
-  tests and processors without AVX-512, of 2026-11-28 and that machine.
+  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-29, from 2 cores of an
+  EPYC of Zen 4 (no AMX), about half as fast as the Zen 5 that earlier figures came from, and of one tree but for what
+  looks for room for kept tiles (W3 alone and W4 are of the later one); load tests and processors without AVX-512 are
+  of 2026-11-28 and that earlier machine.
 """
 
 PEERS = """\

@@ -4,6 +4,8 @@ import pytest
 
 from counted import Shape, operations, operations_together, read_bytes, shape_of
 from handful.model.checkpoint import read_config
+from handful.model.families import spec_from_config
+from handful.model.layers import LINEAR_KINDS, num_weights
 from tests.unit.model.tiny_models import checkpoint
 
 TINY = Shape(layer_weights=1000, head_weights=500, windows=(2, 100), attention=8, key_value=4)
@@ -40,8 +42,13 @@ def test_each_sequential_step_reads_the_weights_and_the_keys_and_values_in_reach
     assert read_bytes(TINY, prompt=10, steps=2, bytes_a_weight=1) == 2 * (1500 + 2 * 4 * (2 + 10))
 
 
-def test_a_shape_is_read_from_the_checkpoint_and_an_unknown_kind_is_named() -> None:
-    layers = read_config(checkpoint("llama"))["num_hidden_layers"]
-    assert len(shape_of(str(checkpoint("llama"))).windows) == layers
+@pytest.mark.parametrize("kind", ["llama", "gpt_neo"])
+def test_a_shape_has_the_weights_of_the_checkpoints_layers(kind: str) -> None:
+    spec, shape = spec_from_config(read_config(checkpoint(kind))), shape_of(str(checkpoint(kind)))
+    assert shape.layer_weights == spec.num_layers * sum(num_weights(spec, linear) for linear in LINEAR_KINDS)
+    assert len(shape.windows) == spec.num_layers
+
+
+def test_a_kind_that_is_not_counted_is_named() -> None:
     with pytest.raises(SystemExit, match="not for opt"):
         shape_of(str(checkpoint("opt")))

@@ -8,7 +8,8 @@ token by factors (`smooth`), values that are large for one token by mixing block
 x W^T = (x H)(W H)^T / size, and the weight is mixed once (QuaRot, arXiv 2404.00456).
 
 Two kernels compute the same sums: `PlainInt8` in torch alone (the oracle, and the path where the native library is
-missing) and `NativeInt8` (AVX2 and all above, everything fused).
+missing) and `NativeInt8` (AVX2 and all above, everything fused). The first rounds weights to nearest; the second does,
+too, unless it is told what its inputs have most of (`directions.py`).
 
 A row with NaN or infinity in it gives NaN in the whole row; other rows don't see it.
 """
