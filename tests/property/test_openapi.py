@@ -39,6 +39,7 @@ class Fuzzed:
     def send(self, case: schemathesis.Case[Any]) -> httpx.Response:
         sent: dict[str, Any] = case.as_transport_kwargs(base_url="http://localhost", headers=self.site.headers)
         sent.pop("cookies", None)
+        sent["headers"] = {name: value.encode("latin-1") for name, value in sent["headers"].items()}
         if "data" in sent:
             sent["content"] = sent.pop("data")
         return self.runner.run(self.site.client.request(**sent))

@@ -61,6 +61,10 @@ class DeviceRunner:
         """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""
         return self.decoder.logits(rows)
 
+    def largest(self, rows: Tensor) -> Tensor:
+        """Wanted rows `[M, hidden]` -> the token of each with the largest logit, `[M]` int64."""
+        return self.decoder.largest(rows)
+
     def _forward(self, step: Step[Tensor], observe: Observe | None = None) -> Tensor:
         attention = VarlenAttention(self._kernel, step, self.memory, self.spec)
         hidden = self.decoder.forward(step.tokens, step.positions, attention, step.wanted, observe)

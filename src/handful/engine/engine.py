@@ -17,6 +17,7 @@ from typing import Protocol
 from torch import Tensor
 
 from handful.engine.events import Completed, End, Event, Failed, TokenDrawn, Warmed
+from handful.engine.logits import ModelHead
 from handful.engine.memory import KVMemory
 from handful.engine.readout import Readout
 from handful.engine.request import Generate, Request, Work
@@ -46,15 +47,11 @@ class Stats:
     num_failed_steps_in_a_row: int = 0
 
 
-class StepRunner(Protocol):
+class StepRunner(ModelHead, Protocol):
     """What the engine needs of a model: `Runner` over handful's decoder, or another that runs a step."""
 
     def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:
-        """Run a step: its works in the order of their rows, and the wanted rows, ready for `logits`, `[M, hidden]`."""
-        ...
-
-    def logits(self, rows: Tensor) -> Tensor:
-        """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""
+        """Run a step: its works in the order of their rows, and the wanted rows, ready for the head, `[M, hidden]`."""
         ...
 
 
@@ -65,7 +62,7 @@ class Engine:
         self.runner = runner
         self.scheduler = scheduler
         self.sampler = Sampler(eos_token_ids)
-        self.readout = Readout(runner.logits, self.sampler)
+        self.readout = Readout(runner, self.sampler)
         self.stats = Stats()
         self._eos = eos_token_ids
         self._next_given = -1

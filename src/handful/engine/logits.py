@@ -1,16 +1,29 @@
 """Rows of logits as the host reads them, wherever they were computed.
 
-On the processor they are read where they lie. From a GPU comes what is needed, all at once: of every row the index of
-its largest value, and the whole row only for those whose request asks for more than that.
+Where no request asks for more than the index of its row's largest value, the head is asked for nothing else. Otherwise
+rows are read where they lie on the processor, and from a GPU comes what is needed, all at once: of every row that
+index, and the whole row only for those whose request asks for more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
 from handful.engine.transfer import fetch, pick
+
+
+class ModelHead(Protocol):
+    """From hidden states to logits."""
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""
+        ...
+
+    def largest(self, rows: Tensor) -> Tensor:
+        """Wanted rows `[M, hidden]` -> the token of each with the largest logit, `[M]` int64."""
+        ...
 
 
 class Rows(Protocol):
@@ -50,7 +63,7 @@ class HostRows:
 
 @dataclass(frozen=True, slots=True)
 class FetchedRows:
-    """What came from a device: each row's largest index, and some rows whole."""
+    """What was fetched: each row's largest index, and some rows whole."""
 
     best: list[int]
     whole: dict[int, Tensor] = field(default_factory=dict)
@@ -68,13 +81,13 @@ class FetchedRows:
         return FetchedRows([self.best[row] for row in rows], whole)
 
 
-def read_rows(logits: Tensor, is_whole: Iterable[bool]) -> Rows:
-    """Logits `[rows, vocabulary]` float32 for the host; from a device come whole only the rows that `is_whole`."""
+def read_rows(head: ModelHead, rows: Tensor, is_whole: Sequence[bool]) -> Rows:
+    """The logits of rows `[M, hidden]`, as far as they are needed: whole only those that `is_whole`, if any."""
+    if not any(is_whole):
+        return FetchedRows(fetch(head.largest(rows))[0].tolist())
+    logits = head.logits(rows)
     if logits.device.type == "cpu":
         return HostRows(logits)
-    best = logits.argmax(-1)
     wanted = [row for row, whole in enumerate(is_whole) if whole]
-    if not wanted:
-        return FetchedRows(fetch(best)[0].tolist())
-    fetched, values = fetch(best, pick(logits, wanted))
-    return FetchedRows(fetched.tolist(), dict(zip(wanted, values, strict=True)))
+    best, values = fetch(logits.argmax(-1), pick(logits, wanted))
+    return FetchedRows(best.tolist(), dict(zip(wanted, values, strict=True)))

@@ -17,17 +17,16 @@ import torch
 from torch import Tensor
 
 from handful.engine.events import Embedded, Event, PromptRead, Scored
-from handful.engine.logits import HostRows, read_rows
+from handful.engine.logits import HostRows, ModelHead, read_rows
 from handful.engine.request import Embed, Generate, Request, ScoreLabels, Work
 from handful.engine.sampler import Sampled, Sampler, describe, describe_rows, needs_whole_row
 from handful.engine.transfer import fetch, pick, send
 
 Item = TypeVar("Item")
-Head = Callable[[Tensor], Tensor]  # `[M, hidden]` -> `[M, vocabulary]` float32
 Extend = Callable[[Request, Sampled], bool]  # take a drawn token in; whether the text goes on
 Scoring = tuple[Request, int, int]  # a request, a row in the step and the row in its trie
 
-MAX_LOGIT_ROWS = 256  # 256 rows x 50,000 tokens x 4 bytes = 50 MB
+MAX_LOGIT_ROWS = 64  # x 50,000 tokens x 4 bytes = 13 MB: more than 32 would be new memory every time, page by page
 
 
 @dataclass(slots=True)
@@ -49,8 +48,8 @@ class Drawing:
 class Readout:
     """Reads the wanted rows of a step."""
 
-    def __init__(self, logits: Head, sampler: Sampler) -> None:
-        self._logits = logits
+    def __init__(self, head: ModelHead, sampler: Sampler) -> None:
+        self._head = head
         self._sampler = sampler
 
     @torch.inference_mode()
@@ -90,8 +89,9 @@ class Readout:
         group = sorted(group, key=lambda each: -len(each.rows))  # so that those left at any depth lead its rows
         by_depth = [[d.rows[i] for d in group if i < len(d.rows)] for i in range(len(group[0].rows))]
         logits = read_rows(
-            self._logits(pick(rows, list(chain.from_iterable(by_depth)))),
-            (needs_whole_row(d.work.request) for at in range(len(by_depth)) for d in group if at < len(d.rows)),
+            self._head,
+            pick(rows, list(chain.from_iterable(by_depth))),
+            [needs_whole_row(d.work.request) for at in range(len(by_depth)) for d in group if at < len(d.rows)],
         )
         num_accepted = [0] * len(group)
         going = list(range(len(group)))
@@ -116,7 +116,7 @@ class Readout:
         found: list[tuple[Request, int, int]] = []  # request, row in its trie, token
         values: list[Tensor] = []
         for part in _chunks(scoring):
-            logits = self._logits(pick(rows, [row for _, row, _ in part]))
+            logits = self._head.logits(pick(rows, [row for _, row, _ in part]))
             pairs = [(i, token) for i, (request, _, at) in enumerate(part) for token in _tokens_read(request, at)]
             found += [(part[i][0], part[i][2], token) for i, token in pairs]
             which = send(np.array(pairs, dtype=np.int64).reshape(-1, 2), logits.device)
@@ -134,7 +134,7 @@ class Readout:
         found: list[Sampled] = []
         for start in range(0, len(targets), MAX_LOGIT_ROWS):
             some = targets[start : start + MAX_LOGIT_ROWS]
-            logits = self._logits(rows[start : start + len(some)])
+            logits = self._head.logits(rows[start : start + len(some)])
             described = describe_rows(HostRows(fetch(logits)[0]), [request.goal.parameters.logprobs] * len(some))
             found += [describe(token, described.get(i)) for i, token in enumerate(some)]
         return [PromptRead(request, work.first + 1, tuple(found))] if found else []

@@ -68,3 +68,7 @@ class Runner:
     def logits(self, rows: Tensor) -> Tensor:
         """Wanted rows `[M, hidden]` -> `[M, vocabulary]` float32."""
         return self.decoder.logits(rows)
+
+    def largest(self, rows: Tensor) -> Tensor:
+        """Wanted rows `[M, hidden]` -> the token of each with the largest logit, `[M]` int64."""
+        return self.decoder.largest(rows)

@@ -17,6 +17,7 @@ from torch import Tensor
 from handful.engine.request import Embed, Request, ScoreLabels, Warm, Work
 from handful.engine.scheduler import Limits, Scheduler
 from handful.engine.segments import PUBLIC, Salt, SegmentCache
+from handful.model.ops.head import largest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ class TransformersRunner:
     def logits(self, rows: Tensor) -> Tensor:
         """`[M, V]` -> `[M, V]` float32, a copy (the sampler writes to it)."""
         return rows.to(torch.float32, copy=True)
+
+    def largest(self, rows: Tensor) -> Tensor:
+        """`[M, V]` -> the token of each row with the largest logit, `[M]` int64."""
+        return largest_of(rows.float())
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> tuple[Sequence[Work], Tensor]:

@@ -26,7 +26,8 @@ from handful.model.layers import (
     read_weights,
     stack_of,
 )
-from handful.model.ops.linear import Head, Linear, make_head, make_linear
+from handful.model.ops.head import Head, make_head
+from handful.model.ops.linear import Linear, make_linear
 from handful.model.ops.native.attention import AttentionKernel, PlannedAttention
 from handful.model.ops.native.linear import can_multiply
 from handful.model.ops.native.stack import NativeStack
@@ -173,8 +174,7 @@ class Decoder:
         wanted = self.logits(exact).log_softmax(-1)
         if any(self.quantised):
             ends = self._ends
-            narrowed = exact if ends.project_out is None else ends.project_out(exact)
-            head = quantise_head(*_head_weights(reader, ends.embedding), ends.head, narrowed)
+            head = quantise_head(*_head_weights(reader, ends.embedding), ends.head, self._narrowed(exact))
             self.has_int8_head = head is not ends.head
             self._ends = replace(ends, head=head)
         kernel = self._kernel_with_bytes()
@@ -224,9 +224,15 @@ class Decoder:
 
     def logits(self, normed: Tensor) -> Tensor:
         """Scores of every token of the vocabulary. `[M, d]` behind the final norm -> `[M, V]` float32."""
-        ends = self._ends
-        narrowed = normed if ends.project_out is None else ends.project_out(normed)
-        return ends.head(narrowed)
+        return self._ends.head(self._narrowed(normed))
+
+    def largest(self, normed: Tensor) -> Tensor:
+        """The token with the highest score. `[M, d]` behind the final norm -> `[M]` int64."""
+        return self._ends.head.largest(self._narrowed(normed))
+
+    def _narrowed(self, normed: Tensor) -> Tensor:
+        """What the head multiplies."""
+        return normed if self._ends.project_out is None else self._ends.project_out(normed)
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         ends, offset = self._ends, self.spec.learned_positions

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from handful.model.layers import Layer, LayerWeights, LinearKind, assemble
 from handful.model.ops.fused import Fused
-from handful.model.ops.linear import Head, Linear
+from handful.model.ops.head import Head, head_of
+from handful.model.ops.linear import Linear
 from handful.model.ops.linear_int8 import can_quantise, make_int8
 from handful.model.spec import ModelSpec
 
@@ -80,7 +81,7 @@ def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tens
     wanted = exact(inputs)
     quick = make_int8(weight, Fused(bias), _later(inputs))
     quick = quick.with_bias(_evened(bias, quick.wide(inputs), wanted))
-    return exact if relative_error(quick.wide(inputs), wanted) > MAX_ERROR else quick.wide
+    return exact if relative_error(quick.wide(inputs), wanted) > MAX_ERROR else head_of(quick)
 
 
 def _evened(bias: Tensor | None, found: Tensor, wanted: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ batch size that was measured, 1 to 1024 rows (docs/log.md); a private operator o
 lives in linear_int8.py.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -30,9 +29,6 @@ _FUSED: dict[Activation | None, tuple[str, str]] = {
     "relu": ("relu", ""),
     "silu": ("swish", ""),
 }
-
-
-Head = Callable[[Tensor], Tensor]  # x `[M, in]` -> logits `[M, out]` float32
 
 
 class Linear(Protocol):
@@ -111,9 +107,3 @@ def make_linear(weight: Tensor, fused: Fused = NOTHING) -> Linear:
     """The fastest linear layer that computes in the weight's own dtype, which is also its bias's."""
     kind = NativeLinear if is_native_bfloat16(weight) else PackedLinear if can_pack(weight) else PlainLinear
     return kind(weight, fused)
-
-
-def make_head(weight: Tensor, bias: Tensor | None = None) -> Head:
-    """The product that ends in logits: x `[M, in]` -> `[M, out]` float32, not rounded where the kernel allows it."""
-    linear = make_linear(weight, Fused(bias))
-    return linear.wide if isinstance(linear, NativeLinear) else lambda x: linear(x).float()

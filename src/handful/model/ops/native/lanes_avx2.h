@@ -134,6 +134,13 @@ HANDFUL_LANE_FUNCTION Ints bits_of_magnitude(Floats x) {
   const Floats found = magnitude(x);
   return {_mm256_castps_si256(found.low), _mm256_castps_si256(found.high)};
 }
+HANDFUL_LANE_FUNCTION Ints low_nibbles(Ints x) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  return {_mm256_and_si256(x.low, mask), _mm256_and_si256(x.high, mask)};
+}
+HANDFUL_LANE_FUNCTION Ints high_nibbles(Ints x) {
+  return low_nibbles({_mm256_srli_epi16(x.low, 4), _mm256_srli_epi16(x.high, 4)});
+}
 HANDFUL_LANE_FUNCTION Ints most_ints(Ints a, Ints b) {
   return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)};
 }

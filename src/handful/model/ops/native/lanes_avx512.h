@@ -71,6 +71,8 @@ HANDFUL_LANE_FUNCTION Floats as_floats(Ints x) { return _mm512_castsi512_ps(x); 
 HANDFUL_LANE_FUNCTION Ints bits_of_magnitude(Floats x) {
   return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
 }
+HANDFUL_LANE_FUNCTION Ints low_nibbles(Ints x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
+HANDFUL_LANE_FUNCTION Ints high_nibbles(Ints x) { return low_nibbles(_mm512_srli_epi16(x, 4)); }
 HANDFUL_LANE_FUNCTION Ints most_ints(Ints a, Ints b) { return _mm512_max_epi32(a, b); }
 HANDFUL_LANE_FUNCTION int32_t most_of_lanes(Ints x) { return _mm512_reduce_max_epi32(x); }
 

@@ -19,3 +19,11 @@ HANDFUL_API void handful_linear(const handful::Layer* layer, const handful::Line
   if (call->features & kAvxVnni) return multiply_avx_vnni(*layer, *call);
   multiply_avx2(*layer, *call);
 }
+
+HANDFUL_API void handful_largest(const handful::Layer* layer, const handful::Screen* screen,
+                                 const handful::LinearCall* call, int64_t* found) {
+  using namespace handful;
+  if (call->features & kAvx512Vnni) return largest_vnni(*layer, *screen, *call, found);
+  if (call->features & kAvxVnni) return largest_avx_vnni(*layer, *screen, *call, found);
+  largest_avx2(*layer, *screen, *call, found);
+}

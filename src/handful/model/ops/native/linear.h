@@ -12,6 +12,7 @@ enum Norm : int32_t { kNoNorm = 0, kLayerNorm = 1, kRmsNorm = 2 };
 
 constexpr int64_t kPanel = 32;     // columns of a panel: two registers of 16; gated: 16 of the gate, then 16 of up
 constexpr int64_t kRowsToPrepare = 16;  // by a thread at a time
+constexpr int64_t kPanelsToScreen = 32;
 constexpr int32_t kZeroByte = 128;  // what 0 is in activations without a sign, which is what VNNI multiplies
 
 // One packed layer. Arrays by column are padded to whole panels, arrays by input to padded_in.
@@ -48,6 +49,14 @@ struct LinearCall {
   int32_t out_type;  // of out and residual
   int32_t threads;
   int32_t features;  // instruction sets that may be used
+};
+
+// Four bits q of each of a layer's weights (int8, not gated), by which most columns are left out where only the largest
+// result is wanted.
+struct Screen {
+  const char* nibbles;     // [panels][padded_in / 8][32][4]: 8 + q, step 2i in the lower half of a byte, then 2i + 1
+  const int32_t* offsets;  // of columns: -128 * the sum of their nibbles
+  const float* losses;     // of columns: the length of what the lower bits hold, times the scale
 };
 
 // Where the 64-byte pieces of a packed row go: one behind the other, or in AMX's order, 16 rows by 64 bytes.
@@ -87,6 +96,11 @@ void prepare_rows(const Layer& layer, const LinearCall& call, RowOrder order, in
 void quantise_weights(const Quantising& call);
 }  // namespace avx2
 
+// Which of a row's results is the largest: linear_largest.h.
+void largest_vnni(const Layer& layer, const Screen& screen, const LinearCall& call, int64_t* found);
+void largest_avx_vnni(const Layer& layer, const Screen& screen, const LinearCall& call, int64_t* found);
+void largest_avx2(const Layer& layer, const Screen& screen, const LinearCall& call, int64_t* found);
+
 void multiply_vnni(const Layer& layer, const LinearCall& call);
 void multiply_vnni_bf16(const Layer& layer, const LinearCall& call);  // rounds results to bfloat16 as multiply_amx does
 void multiply_avx_vnni(const Layer& layer, const LinearCall& call);
@@ -97,3 +111,5 @@ void multiply_amx(const Layer& layer, const LinearCall& call);
 }  // namespace handful
 
 HANDFUL_API void handful_linear(const handful::Layer* layer, const handful::LinearCall* call);
+HANDFUL_API void handful_largest(const handful::Layer* layer, const handful::Screen* screen,
+                                 const handful::LinearCall* call, int64_t* found);

@@ -70,6 +70,11 @@ class PackedWeights:
     norm: Normalise | None
     rotation: int = 0
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether no column's results can be anything but numbers where x are numbers."""
+        return bool(self.scales.isfinite().all() and self.bias.isfinite().all())
+
 
 class NativeProduct:
     """A packed layer that was checked once, and its product. `tiles=False` keeps to AVX-512."""
@@ -86,6 +91,7 @@ class NativeProduct:
         self.features = found.features if tiles else found.features & ~AMX
         self.row_bytes = self.padded_in * weights.panels.dtype.itemsize
         norm_weight, norm_bias = _padded_norm(weights.norm, self.padded_in)
+        self.weights = weights
         self._kept = (weights, norm_weight, norm_bias)  # the memory that `_layer` points to
         arrays = (weights.panels, weights.scales, weights.offsets, weights.bias, norm_weight, norm_bias)
         self._layer = _Layer(
@@ -106,6 +112,13 @@ class NativeProduct:
         """x `[N, in]` in float32 or bfloat16 -> `[N, out]` in `dtype` (x's, if None), added to `residual`."""
         x = self._checked_input(x)
         out = self._output(x.shape[0], dtype or x.dtype, residual)
+        call, _room = self.prepare(x, out, residual)
+        self._function(self.address, ctypes.addressof(call))
+        return out
+
+    def prepare(self, x: Tensor, out: Tensor, residual: Tensor | None = None) -> tuple[_Call, tuple[Tensor, ...]]:
+        """A call with x `[N, in]` for `out` `[N, out]`, and the memory that it needs as long as it runs."""
+        x = self._checked_input(x)
         rows = -(-x.shape[0] // TILE_ROWS) * TILE_ROWS
         packed = torch.empty(rows * self.row_bytes, dtype=torch.uint8)
         scales = torch.empty(rows)
@@ -122,8 +135,7 @@ class NativeProduct:
             num_threads(),
             self.features,
         )
-        self._function(self.address, ctypes.addressof(call))
-        return out
+        return call, (x, packed, scales)
 
     def _checked_input(self, x: Tensor) -> Tensor:
         if x.dtype not in _TYPES or x.dim() != 2 or x.shape[1] != self.num_in or x.device.type != "cpu":

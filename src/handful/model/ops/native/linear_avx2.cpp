@@ -27,6 +27,10 @@ struct Number : Bytes {
 
 }  // namespace
 
-#include "linear_lanes.h"
+#include "linear_largest.h"
 
 void handful::multiply_avx2(const Layer& layer, const LinearCall& call) { multiply(layer, call); }
+
+void handful::largest_avx2(const Layer& layer, const Screen& screen, const LinearCall& call, int64_t* found) {
+  largest(layer, screen, call, found);
+}

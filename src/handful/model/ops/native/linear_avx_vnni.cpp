@@ -19,6 +19,10 @@ struct Number : UnsignedBytes {
 
 }  // namespace
 
-#include "linear_lanes.h"
+#include "linear_largest.h"
 
 void handful::multiply_avx_vnni(const Layer& layer, const LinearCall& call) { multiply(layer, call); }
+
+void handful::largest_avx_vnni(const Layer& layer, const Screen& screen, const LinearCall& call, int64_t* found) {
+  largest(layer, screen, call, found);
+}

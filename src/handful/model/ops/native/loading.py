@@ -17,7 +17,7 @@ from handful.types import Instructions
 
 log = logging.getLogger(__name__)
 
-INTERFACE = 12  # what features.cpp says
+INTERFACE = 13  # what features.cpp says
 AVX512, AVX512_BF16, AVX512_VNNI, AMX, AVX2, AVX_VNNI = 1, 2, 4, 8, 16, 32
 
 _LEFT: dict[Instructions, int] = {"all": ~0, "avx512": ~AMX, "avx-vnni": AVX2 | AVX_VNNI, "avx2": AVX2, "none": 0}

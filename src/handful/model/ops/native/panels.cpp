@@ -1,5 +1,7 @@
-// Weights on their way into panels (linear.h): rows quantised to bytes, and laid out by 32 bits of a column.
+// Weights on their way into panels (linear.h): rows quantised to bytes, laid out by 32 bits of a column, and the four
+// upper bits of those that lie there.
 
+#include <algorithm>
 #include <cstring>
 
 #include "handful.h"
@@ -34,7 +36,47 @@ void pack_column(const char* row, int64_t row_bytes, int64_t padded_bytes, char*
 }
 
 }  // namespace
+
+// Panels of bytes -> a screen's nibbles (linear.h), the sums of a column's and what squares their lower bits have.
+struct Screening {
+  const int8_t* panels;  // [panels][padded_in / 4][32][4]
+  uint8_t* nibbles;
+  int32_t* sums;
+  float* squares;
+  int64_t num_panels, padded_in;
+  int32_t threads;
+};
+
+namespace {
+
+void screen_panel(const Screening& call, int64_t panel) {
+  constexpr int64_t kStep = kPanel * 4;
+  const int8_t* from = call.panels + panel * kPanel * call.padded_in;
+  uint8_t* to = call.nibbles + panel * kPanel * call.padded_in / 2;
+  int32_t sums[kStep] = {}, squares[kStep] = {};
+  for (int64_t pair = 0; pair < call.padded_in / 8; pair++, from += 2 * kStep, to += kStep) {
+    for (int64_t i = 0; i < kStep; i++) {
+      const int low = std::min((from[i] + 8) >> 4, 7), high = std::min((from[kStep + i] + 8) >> 4, 7);
+      const int left = from[i] - 16 * low, right = from[kStep + i] - 16 * high;
+      to[i] = static_cast<uint8_t>((low + 8) | (high + 8) << 4);
+      sums[i] += low + high + 16;
+      squares[i] += left * left + right * right;  // below 2^31 for 65,536 inputs
+    }
+  }
+  for (int64_t c = 0; c < kPanel; c++) {
+    call.sums[panel * kPanel + c] = sums[4 * c] + sums[4 * c + 1] + sums[4 * c + 2] + sums[4 * c + 3];
+    call.squares[panel * kPanel + c] = static_cast<float>(squares[4 * c]) + static_cast<float>(squares[4 * c + 1]) +
+                                       static_cast<float>(squares[4 * c + 2]) + static_cast<float>(squares[4 * c + 3]);
+  }
+}
+
+}  // namespace
 }  // namespace handful
+
+HANDFUL_API void handful_screen(const handful::Screening* call) {
+  using namespace handful;
+  share_out(call->num_panels, call->threads, [&](int64_t panel) { screen_panel(*call, panel); });
+}
 
 HANDFUL_API void handful_pack(const handful::Packing* call) {
   using namespace handful;
