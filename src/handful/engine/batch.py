@@ -10,6 +10,7 @@ the affair of the step's attention (`attention_torch.py`, `attention_native.py`)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,9 +135,8 @@ def _place(paths: Sequence[tuple[list[Segment], Work]], chosen: set[int]) -> tup
 
 def _positions(placed: Sequence[Placed]) -> Integers:
     """`[N]`: a token's index in its context, but for nodes of a label trie, which stand at their depth."""
-    counts = np.array([p.work.count for p in placed])
-    offsets = np.array([p.work.first - p.row for p in placed])
-    positions: Integers = np.arange(counts.sum()) + np.repeat(offsets, counts)
+    each = chain.from_iterable(range(p.work.first, p.work.first + p.work.count) for p in placed)
+    positions: Integers = np.fromiter(each, dtype=np.int64)
     for p in placed:
         if isinstance(p.work.request.goal, ScoreLabels):
             positions[p.row : p.row + p.work.count] = p.work.request.positions(p.work.first, p.work.count)

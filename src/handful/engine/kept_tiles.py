@@ -44,6 +44,7 @@ class TileStore:
         self._kept: WeakKeyDictionary[Segment, _Kept] = WeakKeyDictionary()
         self._step = 0
         self._refused: dict[bool, int] = {}  # the fewest bytes that found no room in this step: shared, or not
+        self._filling: list[_Kept] = []  # whose tiles this step fills
 
     @property
     def num_bytes(self) -> int:
@@ -54,15 +55,16 @@ class TileStore:
         """A step's tiles of its runs, made for `shared` ones first; None for less than a tile, and where no room is."""
         self._step += 1
         self._refused.clear()
+        self._filling.clear()
         in_order = sorted(range(len(runs)), key=lambda number: not shared[number])
         tiles = {number: self._tiles(runs[number].segment, is_shared=shared[number]) for number in in_order}
         return tuple(tiles[number] for number in range(len(runs)))
 
     def note_step(self) -> None:
         """The step that was planned last has run: its tiles are filled."""
-        for kept in self._kept.values():
-            if kept.last_step == self._step:
-                kept.tiles = replace(kept.tiles, filled=True)
+        for kept in self._filling:
+            kept.tiles = replace(kept.tiles, filled=True)
+        self._filling.clear()
 
     def _tiles(self, segment: Segment, *, is_shared: bool) -> KeptTiles | None:
         kept = self._kept.get(segment)
@@ -72,6 +74,8 @@ class TileStore:
         if kept is None:
             return None
         kept.last_step, kept.is_shared = self._step, is_shared
+        if not kept.tiles.filled:
+            self._filling.append(kept)
         return kept.tiles
 
     def _make(self, segment: Segment, *, is_shared: bool) -> _Kept | None:

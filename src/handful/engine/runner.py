@@ -55,9 +55,8 @@ class Runner:
         """Run a step. Returns its works in the order of their rows, and the wanted rows, normed, `[M, hidden]`."""
         batch = build_batch(works)
         attention = self._attention_of(batch, self.memory, self.spec)
-        tokens, positions, wanted = (
-            send(array, self.decoder.device) for array in (batch.tokens, batch.positions, batch.wanted)
-        )
+        tokens, positions = send(batch.tokens, self.decoder.device), send(batch.positions, self.decoder.device)
+        wanted = send(batch.wanted, self.decoder.device) if len(batch.wanted) < len(batch.tokens) else None
         states = LayerStates.of(batch, self.decoder.device)
         observe = None if states is None else states.take
         rows = self.decoder.final_norm(self.decoder.forward(tokens, positions, attention, wanted, observe))

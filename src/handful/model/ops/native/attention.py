@@ -8,6 +8,7 @@ of `attention.h`. `check_plan` makes sure that no index leads outside the tensor
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from math import ceil
 
 import numpy as np
@@ -15,7 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handful.model.ops.native.loading import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, address_of, library
+from handful.model.ops.native.loading import (
+    AMX,
+    AVX2,
+    AVX512,
+    AVX512_BF16,
+    AVX512_VNNI,
+    address_of,
+    library,
+    needed_library,
+)
 from handful.model.ops.native.threads import num_threads
 
 Integers = NDArray[np.int64]
@@ -27,6 +37,17 @@ _KERNELS = {
     torch.bfloat16: {"amx": AMX, "bf16": AVX512_BF16 | AVX512_VNNI},
     torch.float32: {"f32": AVX512, "f32_avx2": AVX2},
 }
+_FAULTS = (  # `PlanFault` of attention_plan.cpp
+    "a read has fewer than no rows or keys",
+    "a read has rows outside the step",
+    "low and high must have an entry for every row of every read",
+    "key_slots must have an entry for every key of every read",
+    "a read's visibility lies outside words",
+    "key_slots holds an index outside [0, {slots})",
+    "new_slots holds an index outside [0, {slots})",
+    "asking holds an index outside [0, {tokens})",
+    "an entry sees keys outside its read",
+)
 _WITH_BYTES = {"bf16"}  # those that can multiply bytes instead
 
 
@@ -56,6 +77,9 @@ class Reads:
     words: NDArray[np.uint64]
 
 
+_TYPES_OF_READS = [(field.name, np.dtype(np.uint64 if field.name == "words" else np.int64)) for field in fields(Reads)]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptTiles:
     """A read's tiles in bytes, kept from step to step: uint8 `[layers, kv heads, tiles, bytes of a tile]`.
@@ -73,6 +97,10 @@ class _PlanStruct(ctypes.Structure):
         ("asking", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("num_reads", "num_tokens", "num_rows")),
     ]
+
+
+class _PlanSizes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("low", "high", "words", "key_slots", "slots")]
 
 
 class _CallStruct(ctypes.Structure):
@@ -111,65 +139,50 @@ def check_plan(
 
     `asking` are the tokens that read, rising; all of them by default. `tiles` are those kept of the first reads.
     """
-    for field in fields(reads):
-        array, wanted = getattr(reads, field.name), np.uint64 if field.name == "words" else np.int64
+    for name, wanted in _TYPES_OF_READS:
+        array = getattr(reads, name)
         if array.dtype != wanted or array.ndim != 1 or not array.flags.c_contiguous:
-            raise ValueError(f"{field.name} must be one contiguous row of {np.dtype(wanted)}, not {array.dtype}")
-    num_tokens = len(new_slots)
-    num_rows = num_tokens if asking is None else len(asking)
-    _check_lengths(reads)
-    if len(reads.first_row) and (reads.first_row.min() < 0 or (reads.first_row + reads.num_rows).max() > num_rows):
-        raise ValueError("a read has rows outside the step")
-    _check_within("key_slots", reads.key_slots, 0, num_slots)
-    _check_within("new_slots", new_slots, 0, num_slots)
-    if asking is not None:
-        _check_within("asking", asking, 0, num_tokens)
-        asking = np.ascontiguousarray(asking, dtype=np.int64)
-    if len(reads.low) and (reads.low.min() < 0 or (reads.high > np.repeat(reads.num_keys, reads.num_rows)).any()):
-        raise ValueError("an entry sees keys outside its read")
-    starts = [np.cumsum(counts) - counts for counts in (reads.num_rows, reads.num_keys)]
-    tiles = (*tiles, *[None] * (len(reads.first_row) - len(tiles)))
-    _check_tiles(reads, tiles)
-    kept_at = np.array([0 if each is None else each.memory.data_ptr() for each in tiles], dtype=np.int64)
-    filled = np.array([each is not None and each.filled for each in tiles], dtype=np.int64)
-    columns = (reads.first_row, reads.num_rows, *starts, reads.num_keys, reads.first_word, reads.in_bytes)
-    table = np.stack((*columns, kept_at, filled), axis=1)  # `Read` of attention.h, row by row
+            raise ValueError(f"{name} must be one contiguous row of {wanted}, not {array.dtype}")
+    table = _table(reads, tiles)
     new_slots = np.ascontiguousarray(new_slots, dtype=np.int64)
-    kept = (np.ascontiguousarray(table), reads.low, reads.high, reads.words, reads.key_slots, new_slots)
-    asked = None if asking is None else asking.ctypes.data
+    asking = None if asking is None else np.ascontiguousarray(asking, dtype=np.int64)
+    kept = (table, reads.low, reads.high, reads.words, reads.key_slots, new_slots)
+    num_tokens, asked = len(new_slots), None if asking is None else asking.ctypes.data
+    num_rows = num_tokens if asking is None else len(asking)
     struct = _PlanStruct(*(a.ctypes.data for a in kept), asked, len(table), num_tokens, num_rows)
-    return Plan(struct, num_tokens, num_slots, asking, kept, tiles)
+    sizes = _PlanSizes(len(reads.low), len(reads.high), len(reads.words), len(reads.key_slots), num_slots)
+    fault = needed_library().functions.handful_plan_fault(
+        ctypes.byref(struct), ctypes.c_void_p(struct.reads), ctypes.byref(sizes)
+    )
+    if fault:
+        raise ValueError(_FAULTS[fault - 1].format(slots=num_slots, tokens=num_tokens))
+    return Plan(struct, num_tokens, num_slots, asking, kept, tuple(tiles))
 
 
-def _check_lengths(reads: Reads) -> None:
-    columns = (reads.num_rows, reads.num_keys, reads.first_word, reads.in_bytes)
-    if any(len(column) != len(reads.first_row) for column in columns):
+def _table(reads: Reads, tiles: Sequence[KeptTiles | None]) -> Integers:
+    """`Read` of attention.h, row by row, but for where its entries and keys begin."""
+    num_reads = len(reads.first_row)
+    columns = {0: reads.first_row, 1: reads.num_rows, 4: reads.num_keys, 5: reads.first_word, 6: reads.in_bytes}
+    if any(len(column) != num_reads for column in columns.values()):
         raise ValueError(
             "each read needs its first row, number of rows and of keys, first word and whether it is in bytes"
         )
-    if len(reads.num_rows) and min(reads.num_rows.min(), reads.num_keys.min()) < 0:
-        raise ValueError("a read has fewer than no rows or keys")
-    if not len(reads.low) == len(reads.high) == reads.num_rows.sum():
-        raise ValueError("low and high must have an entry for every row of every read")
-    if len(reads.key_slots) != reads.num_keys.sum():
-        raise ValueError("key_slots must have an entry for every key of every read")
-    masked = reads.first_word >= 0
-    words = -(-reads.num_keys // _KEYS_IN_A_WORD) * reads.num_rows
-    if (reads.first_word[masked] + words[masked] > len(reads.words)).any():
-        raise ValueError("a read's visibility lies outside words")
+    _check_tiles(reads, tiles)
+    table = np.zeros((num_reads, 9), dtype=np.int64)
+    for at, column in columns.items():
+        table[:, at] = column
+    for number, each in enumerate(tiles):
+        if each is not None:
+            table[number, 7:] = each.memory.data_ptr(), each.filled
+    return table
 
 
 def _check_tiles(reads: Reads, tiles: Sequence[KeptTiles | None]) -> None:
-    if len(tiles) != len(reads.first_row):
+    if len(tiles) > len(reads.first_row):
         raise ValueError("there are tiles for more reads than there are")
-    for num_keys, each in zip(reads.num_keys, tiles, strict=True):
+    for num_keys, each in zip(reads.num_keys.tolist(), tiles, strict=False):
         if each is not None and (each.memory.dim() != 4 or each.memory.shape[2] != -(-num_keys // TILE_KEYS)):
             raise ValueError(f"the tiles kept of a read must be those of its {num_keys} keys")
-
-
-def _check_within(name: str, values: Integers, low: int, high: int) -> None:
-    if len(values) and (values.min() < low or values.max() >= high):
-        raise ValueError(f"{name} holds an index outside [{low}, {high})")
 
 
 def pack_visibility(visible: NDArray[np.bool_]) -> NDArray[np.uint64]:
@@ -294,13 +307,9 @@ class AttentionKernel:
 
     def kept_tile_bytes(self, head_dim: int) -> int:
         """Bytes that `KeptTiles` take for 64 keys under a key head."""
-        built = library()
-        if built is None or not self.has_bytes:
+        if not self.has_bytes:
             raise ValueError("this kernel multiplies no bytes")
-        function = built.functions.handful_kept_tile_bytes
-        function.argtypes, function.restype = [ctypes.c_int64], ctypes.c_int64
-        size: int = function(head_dim)
-        return size
+        return _kept_tile_bytes(head_dim)
 
     def check_tiles(self, plan: Plan, num_kv_heads: int, head_dim: int, last_layer: int) -> None:
         """That the tiles a plan keeps have room for all layers up to one. ValueError if not."""
@@ -329,3 +338,11 @@ class AttentionKernel:
             if x.shape != (plan.num_slots, kv_heads, head_dim) or not x.is_contiguous():
                 wanted = (plan.num_slots, kv_heads, head_dim)
                 raise ValueError(f"the memory must be {wanted}, contiguous, not {tuple(x.shape)}")
+
+
+@cache
+def _kept_tile_bytes(head_dim: int) -> int:
+    function = needed_library().functions.handful_kept_tile_bytes
+    function.argtypes, function.restype = [ctypes.c_int64], ctypes.c_int64
+    size: int = function(head_dim)
+    return size

@@ -148,13 +148,16 @@ void multiply(const Layer& layer, const LinearCall& call) {
   const int64_t panels = layer.num_panels(), rows = call.rows;
   const int64_t block_rows = std::max<int64_t>(std::min(kBlockBytes / layer.row_bytes(), kBlockRows), 1);
   const int64_t row_blocks = (rows + block_rows - 1) / block_rows;
-  const int64_t groups = std::min<int64_t>(panels, call.threads * 4);
+  // Whole tiles of panels, so that none is narrower than it could be.
+  const int64_t wide = panels_of_a_tile(static_cast<int>(std::min<int64_t>(rows, kMostRows)));
+  const int64_t tiles = (panels + wide - 1) / wide, groups = std::min<int64_t>(tiles, call.threads * 4);
   share_out_rows(rows, kRowsToPrepare, call.threads, [&](int64_t first, int64_t end) {
     prepare_rows(layer, call, {Number::kZeroByte, false}, first, end);
   });
   share_out(row_blocks * groups, call.threads, [&](int64_t task) {
     const int64_t r = task % row_blocks, g = task / row_blocks;
-    block(p, rows * r / row_blocks, rows * (r + 1) / row_blocks, panels * g / groups, panels * (g + 1) / groups);
+    const int64_t first = tiles * g / groups * wide, end = std::min(tiles * (g + 1) / groups * wide, panels);
+    block(p, rows * r / row_blocks, rows * (r + 1) / row_blocks, first, end);
   });
 }
 

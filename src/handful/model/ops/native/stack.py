@@ -163,9 +163,10 @@ class NativeStack:
         if attention.kernel.dtype != self._dtype or (attention.in_bytes and not attention.kernel.has_bytes):
             raise ValueError("the attention's kernel is for another type, or multiplies no bytes")
         num_slots = attention.plans[0].num_slots
-        for plan in {id(plan): plan for plan in (*attention.plans, attention.last) if plan is not None}.values():
+        distinct = set(attention.plans)
+        for plan in distinct if attention.last is None else {*distinct, attention.last}:
             attention.kernel.check_tiles(plan, shape.kv_heads, shape.head_dim, len(self._kept) - 1)
-        for plan in attention.plans:
+        for plan in distinct:
             if plan.num_tokens != rows or plan.num_slots != num_slots or plan.asking is not None:
                 raise ValueError(f"the attention was planned for {plan.num_tokens} rows, not {rows}")
         for x in attention.memory:
@@ -179,8 +180,9 @@ class NativeStack:
                 if x.shape != (rows, 1, shape.head_dim) or x.dtype != self._dtype or not x.is_contiguous():
                     raise ValueError(f"cos and sin must be [{rows}, 1, {shape.head_dim}] {self._dtype} without gaps")
         if wanted is not None and len(wanted):
-            is_rising = bool((wanted[1:] > wanted[:-1]).all())
-            if wanted.dtype != torch.int64 or not is_rising or wanted[0] < 0 or wanted[-1] >= rows:
+            which = wanted.numpy()
+            is_rising = wanted.dtype == torch.int64 and (which[1:] > which[:-1]).all()
+            if not is_rising or which[0] < 0 or which[-1] >= rows:
                 raise ValueError(f"wanted rows must rise within [0, {rows})")
         if wanted is not None and attention.last is not None:
             asking, tokens = attention.last.asking, attention.last.num_tokens
