@@ -180,6 +180,13 @@ inline Sight seen_by_all(const Plan& plan, const Part& part, int64_t first_row, 
   return sight;
 }
 
+// Rows that are a single chunk are through with a tile before the next has come by itself.
+template <class Form>
+HANDFUL_TARGET inline void prefetch_tile(const Shape& shape, const uint32_t* lanes) {
+  for (int64_t lane = 0; lane < Form::tile_lanes(shape); lane += kLanes)
+    _mm_prefetch(reinterpret_cast<const char*>(lanes + lane), _MM_HINT_T0);
+}
+
 // A chunk of stacked rows (row by row, in each its query heads) from stacked row `first`, through some tiles.
 template <class Form>
 HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, const Packed& packed, int64_t first) {
@@ -193,8 +200,10 @@ HANDFUL_TARGET inline void attend_chunk(const Unit& unit, const Part& part, cons
   const States states = unit.states.from(shape, (part.first_row - unit.first_row) * unit.group + first);
   const int64_t row = part.first_row + first / unit.group, last = part.first_row + (first + count - 1) / unit.group;
   const Sight sight = seen_by_all(unit.plan, part, row, last + 1);
+  const bool is_only = first == 0 && left <= kChunkRows;
   for (int64_t tile = packed.first_tile; tile < packed.end_tile; ++tile) {
     const uint32_t* keys = packed.lanes + (tile - packed.first_tile) * Form::tile_lanes(shape);
+    if (is_only && tile + 1 < packed.end_tile) prefetch_tile<Form>(shape, keys + Form::tile_lanes(shape));
     const int num_keys = keys_of_tile(part.read, tile);
     if (sight.low <= tile * kTileKeys && (tile + 1) * kTileKeys <= sight.high) {
       Form::attend(count, shape, keys, num_keys, q, nullptr, states);
