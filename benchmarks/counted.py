@@ -92,7 +92,11 @@ def _span(shape: Shape, start: int, stop: int) -> float:
     return products + 4.0 * shape.attention * seen
 
 
-def read_bytes(shape: Shape, prompt: int, steps: float, bytes_a_weight: int) -> float:
-    """Bytes that `steps` sequential passes read at least: all weights and the cached keys and values (bfloat16)."""
-    cached = 2.0 * shape.key_value * sum(min(prompt, window) for window in shape.windows)
-    return steps * (bytes_a_weight * (shape.layer_weights + shape.head_weights) + cached)
+def read_bytes(shape: Shape, prompt: int, steps: float, bytes_a_number: int, *, is_greedy: bool) -> float:
+    """Bytes that `steps` sequential passes read at least: all weights, and the cached keys and values in their type.
+
+    In int8 a greedy pass reads half of the head.
+    """
+    head = shape.head_weights / 2 if is_greedy and bytes_a_number == 1 else shape.head_weights
+    cached = shape.key_value * sum(min(prompt, window) for window in shape.windows)
+    return steps * bytes_a_number * (shape.layer_weights + head + cached)

@@ -29,7 +29,7 @@ from environment import machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-BYTES_A_WEIGHT = {"int8": 1, "bfloat16": 2, "float32": 4}
+BYTES_A_NUMBER = {"int8": 1, "bfloat16": 2, "float32": 4}
 
 
 def main() -> None:
@@ -143,7 +143,8 @@ def _of_reading(
     shape: Shape, result: dict[str, Any], engine: str, precision: str, measured: dict[str, float]
 ) -> dict[str, Any]:
     num_steps = result["steps"]
-    least = read_bytes(shape, result["prompt_tokens"], num_steps, BYTES_A_WEIGHT[precision])
+    is_greedy = result["new_tokens"][engine] > 0
+    least = read_bytes(shape, result["prompt_tokens"], num_steps, BYTES_A_NUMBER[precision], is_greedy=is_greedy)
     least_ms = least / measured["memory_read_gb_per_s"] / 1e6
     took = result["p50_ms"][engine]
     return {"steps": num_steps, "least_ms_by_reading": round(least_ms, 1), "share": round(least_ms / took, 4)}

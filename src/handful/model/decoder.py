@@ -141,7 +141,10 @@ class Decoder:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all parameters in the format they run in (a tied head that is packed takes its size once more)."""
+        """Bytes of all parameters in the format they run in.
+
+        A tied head that is packed takes its size once more, and one that is screened half of that besides.
+        """
         num_int8 = sum(num_weights(self.spec, kind) for kinds in self.quantised for kind in kinds)
         return self.num_parameters * self.dtype.itemsize - num_int8 * (self.dtype.itemsize - 1)
 

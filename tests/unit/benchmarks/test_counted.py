@@ -39,7 +39,12 @@ def test_a_local_layer_sees_no_more_than_its_window() -> None:
 
 
 def test_each_sequential_step_reads_the_weights_and_the_keys_and_values_in_reach() -> None:
-    assert read_bytes(TINY, prompt=10, steps=2, bytes_a_weight=1) == 2 * (1500 + 2 * 4 * (2 + 10))
+    assert read_bytes(TINY, prompt=10, steps=2, bytes_a_number=2, is_greedy=True) == 2 * 2 * (1500 + 4 * (2 + 10))
+
+
+def test_a_greedy_pass_reads_half_of_a_head_in_bytes() -> None:
+    whole = read_bytes(TINY, prompt=10, steps=2, bytes_a_number=1, is_greedy=False)
+    assert whole - read_bytes(TINY, prompt=10, steps=2, bytes_a_number=1, is_greedy=True) == TINY.head_weights
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt_neo"])
