@@ -157,8 +157,9 @@ def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[Mo
     server.run(sockets=[listening])
     if failures:
         raise failures[0]
-    if state.models.was_abandoned:
-        # The loading thread can't be told to stop, and torch aborts the process where one still runs at its end.
+    if state.models.was_abandoned or server.force_exit:
+        # A thread that loads can't be told to stop, and an engine wasn't told: torch aborts the process where one still
+        # runs at its end.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         logging.shutdown()  # lines of the last turn
