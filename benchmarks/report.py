@@ -32,10 +32,9 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
   there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-29, from 2 cores of an
-  EPYC of Zen 4 (no AMX), about half as fast as the Zen 5 that earlier figures came from. Other engines (but for the two
-  largest models), W3, W4, W8 and the roofline are of one tree. W7, the guard and the two largest models are of the tree
-  before, which computes the same numbers; load tests and processors without AVX-512 are of 2026-11-28 and that earlier
-  machine.
+  EPYC of Zen 4 (no AMX), about half as fast as the Zen 5 that earlier figures came from. They are of one tree, but for
+  the guard and GPT-Neo-1.3B, which are of the one before (it computes the same numbers); load tests and processors
+  without AVX-512 are of 2026-11-28 and that earlier machine.
 """
 
 PEERS = """\
@@ -50,8 +49,8 @@ TAIL = """
 ## Where handful loses, and what is not here
 
 * With nothing shared (W6) there is no prefix to save: it is then an ordinary engine.
-* Long prefixes (W7): behind a pinned prefix 64 shots run at 67% of the rate of 4, and the goal is 60; with a cold cache
-  at 57% in one run and 62% in that of all engines. An engine that runs all operations at one speed gives 58% cold, the
+* Long prefixes (W7): behind a pinned prefix 64 shots run at 66% of the rate of 4, and the goal is 60; with a cold cache
+  at 57.5% in one run and 62% in that of all engines. An engine that runs all operations at one speed gives 58% cold, the
   prefix's among them (`growth.py` counts them), and 67.5% pinned.
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
   With GPT-Neo-125M's shape, whose random weights give drafts nothing to guess from, W3 is 1.8 times as fast as
