@@ -111,8 +111,11 @@ def test_an_encoder_is_tried_and_tuned_where_that_is_asked_for(
     assert "encoder" in {one["recipe"] for one in json.loads(out)["choice"]["verdicts"]}
 
 
-def test_an_encoder_is_left_as_it_is_where_no_steps_are_named(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handful.local.encoder.load_encoder", lambda name, device: NamedNgrams(dim=1024))
+def test_an_encoder_is_left_as_it_is_where_no_steps_are_named(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "rows.csv", 12)
+    monkeypatch.setattr("handful.local.encoder.load_encoder", lambda name, device: NamedNgrams(dim=512))
     code, out, err = shell(*FIT, "--encoder", "ngrams", "--json")
     assert code == 0, err
     assert "encoder" in json.loads(out)["choice"]["recipe"]  # the words themselves tell the label

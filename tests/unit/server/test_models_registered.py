@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -85,7 +86,8 @@ class Site:
             assert (await self.put(file.name, file.read_bytes())).status_code == 200, file
 
     def files(self) -> set[str]:
-        return {path.name for path in (self.folder / "uploads").rglob("*") if path.is_file()}
+        """Folders that are removed just now are passed over, which `Path.rglob` does not do."""
+        return {name for _, _, names in os.walk(self.folder / "uploads") for name in names}
 
 
 @asynccontextmanager
