@@ -23,6 +23,7 @@ TESTS = (
     *("tests/unit/model/test_ops_linear.py", "tests/unit/model/test_ops_rotary.py", "tests/parity/test_stack.py"),
 )
 COMPILED = ("-O1", "-std=c++20", "-pthread", "-fPIC", "-fvisibility=hidden", f"-DHANDFUL_INTERFACE={INTERFACE}", "-w")
+COMPILER = shutil.which("g++")
 NEEDED = AVX512 | AVX512_BF16 | AVX512_VNNI | AVX2
 
 
@@ -54,10 +55,11 @@ def _replace(file: Path, old: str, new: str) -> None:
 
 
 def _compile(*arguments: str | Path) -> None:
-    subprocess.run(["g++", *arguments], check=True)
+    assert COMPILER is not None
+    subprocess.run([COMPILER, *arguments], check=True)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 @pytest.mark.skipif(not _has(NEEDED), reason="what is emulated is emulated with AVX-512")
 @pytest.mark.skipif(_has(AMX | AVX_VNNI), reason="this processor has AMX and AVX-VNNI itself")
 def test_the_kernels_for_amx_and_avx_vnni_pass_their_tests_over_emulated_instructions(sources: Path) -> None:

@@ -16,6 +16,7 @@ from handful.model.ops.native.attention import AttentionKernel, PlannedAttention
 from handful.model.ops.native.linear import can_multiply
 from tests.parity import engines
 from tests.parity.engines import Setup
+from tests.unit.model.instructions import limited
 from tests.unit.model.tiny_models import checkpoint, random_tokens
 
 pytestmark = pytest.mark.skipif(
@@ -97,8 +98,20 @@ def test_what_does_not_fit_is_refused_before_a_pointer_leaves_python() -> None:
     for wanted in ([4, 0], [2, 2], [-1, 0], [0, 5]):
         with pytest.raises(ValueError, match=r"rise within \[0, 5\)"):
             stack.run(hidden.clone(), planned, rotation, torch.tensor(wanted))
+    with pytest.raises(ValueError, match="without gaps"):
+        stack.run(hidden.clone(), planned, rotation, torch.tensor([0, 9, 4, 9])[::2])
     last = check_plan(only_rows(np.array([1, 4]), causal_reads(5)), np.arange(5), 5, np.array([1, 4]))
     with pytest.raises(ValueError, match="planned for other rows"):
         stack.run(hidden.clone(), replace(planned, last=last), rotation, torch.tensor([0, 4]))
     with pytest.raises(ValueError, match=r"cos and sin must be \[5, 1, "):
         stack.run(hidden.clone(), planned, made._rotation(torch.arange(4)))
+
+
+def test_what_a_later_model_may_use_changes_nothing_for_a_stack_that_is_there() -> None:
+    made = decoder("llama", "bfloat16", stacked=True)
+    stack, planned = made._stack, attention(made, 5)
+    assert stack is not None
+    hidden, rotation = torch.randn(5, stack.hidden).bfloat16(), made._rotation(torch.arange(5))
+    before = stack.run(hidden.clone(), planned, rotation)
+    with limited("none"):
+        assert torch.equal(stack.run(hidden.clone(), planned, rotation), before)

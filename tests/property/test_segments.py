@@ -154,3 +154,28 @@ def test_an_arena_whose_runs_all_came_back_is_one_run_again(lengths: list[int], 
     for start, length in runs:
         arena.free(start, length)
     assert arena.extents() == [(0, 100)]
+
+
+def test_what_has_left_is_not_remembered_however_often_it_comes() -> None:
+    tree = SegmentTree(Arena(1000))
+    for number in range(500):
+        for share in (True, False):
+            lease = tree.acquire([number % 3, *range(20)], 4, share=share)
+            assert lease is not None
+            for segment in lease.path():
+                segment.num_computed = len(segment.tokens)
+            tree.release(lease, -1)
+    assert len(tree._idle) <= 70
+
+
+def test_nothing_is_evicted_for_what_still_would_not_fit() -> None:
+    tree = SegmentTree(Arena(100))
+    held, idle = tree.acquire(range(40), 0), tree.acquire(range(100, 140), 0)
+    assert held is not None
+    assert idle is not None
+    for segment in idle.path():
+        segment.num_computed = len(segment.tokens)
+    tree.release(idle, -1)
+    assert tree.acquire(range(200, 270), 0) is None
+    assert tree.num_evictable_slots == 40
+    assert tree.acquire(range(200, 250), 0) is not None

@@ -1,4 +1,4 @@
-"""Which slots of the KV memory are free: contiguous extents of token slots, first fit.
+"""Which slots of the KV memory are free: contiguous extents of token slots, first fit (last fit for what stays).
 
 Invariant: `free` is sorted, its extents are disjoint and never touch (touching ones are merged).
 """
@@ -23,20 +23,24 @@ class Arena:
         """The free extents as (start, length), ascending."""
         return list(zip(self._starts, self._lengths, strict=True))
 
-    def allocate(self, length: int) -> int | None:
-        """Take the first free run of `length` slots; None when no run is long enough. Zero slots take nothing."""
+    def allocate(self, length: int, *, last: bool = False) -> int | None:
+        """Take the first free run of `length` slots, or the last; None when none is long enough. Zero take nothing."""
         if length == 0:
             return 0
-        for i, free in enumerate(self._lengths):
-            if free >= length:
-                start = self._starts[i]
-                if free == length:
-                    del self._starts[i], self._lengths[i]
-                else:
-                    self._starts[i] += length
-                    self._lengths[i] -= length
-                return start
+        extents = range(len(self._lengths))
+        for i in reversed(extents) if last else extents:
+            if self._lengths[i] >= length:
+                return self._take(i, length, from_end=last)
         return None
+
+    def _take(self, i: int, length: int, *, from_end: bool) -> int:
+        start = self._starts[i] + (self._lengths[i] - length if from_end else 0)
+        if self._lengths[i] == length:
+            del self._starts[i], self._lengths[i]
+            return start
+        self._starts[i] += 0 if from_end else length
+        self._lengths[i] -= length
+        return start
 
     def free(self, start: int, length: int) -> None:
         """Give slots back. They must have been handed out: an overlap with free slots raises RuntimeError."""

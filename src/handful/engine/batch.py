@@ -171,6 +171,7 @@ def visible_keys(p: Placed) -> NDArray[np.bool_]:
     if isinstance(request.goal, ScoreLabels):
         tail = request.num_shared
         in_q, in_k = queries >= tail, keys >= tail
-        block = request.goal.trie.visible[np.ix_(queries[in_q] - tail, keys[in_k] - tail)]
+        first = max(p.private_from - tail, 0)
+        block = request.goal.trie.visible(queries[in_q] - tail, first, first + int(in_k.sum()))
         sees[np.ix_(in_q, in_k)] = block
     return sees

@@ -73,7 +73,7 @@ class Engine:
         return self.scheduler.has_work
 
     def add(self, request: Request) -> None:
-        """Queue a request that fits (`scheduler.check_fits`). BusyError when the queue is full."""
+        """Queue a request that fits (`scheduler.check_fits`)."""
         self.scheduler.add(request)
 
     def step(self) -> list[Event]:
@@ -87,8 +87,7 @@ class Engine:
         except Exception:
             log.exception("a step failed; its requests are answered with an error")
             self.stats.num_failed_steps_in_a_row += 1
-            error = EngineError("The engine failed while computing this request.", fix="Send it again.")
-            return events + [self._fail(work.request, error) for work in works]
+            return events + self._fail_all(works)
         self.stats.num_failed_steps_in_a_row = 0
         self.stats.num_steps += 1
         self.stats.num_run_tokens += sum(work.count for work in works)
@@ -126,7 +125,12 @@ class Engine:
             raise InvalidInputError(f"The keys and values of a prefix are {given}; the model's are {expected}.")
         first, self._next_given = self._next_given, self._next_given - expected[1]
         tokens = tuple(range(first, self._next_given, -1))
-        memory.write(self.scheduler.hold(tokens), keys, values)
+        slots = self.scheduler.hold(tokens)
+        try:
+            memory.write(slots, keys, values)
+        except BaseException:
+            self.scheduler.unpin(tokens)
+            raise
         return tokens
 
     def check_integrity(self) -> None:
@@ -140,7 +144,11 @@ class Engine:
             grown.extend(self._extend(request, sampled))
             return not isinstance(grown[-1], End)
 
-        read = self.readout.read(works, rows, extend)
+        try:
+            read = self.readout.read(works, rows, extend)
+        except Exception:  # no death however often: what a request asks for may be the cause, the model goes on
+            log.exception("what a step computed can't be read; its requests are answered with an error")
+            return self._fail_all(works)
         for work, num_accepted in read.accepted:
             self.stats.num_drafted_tokens += len(work.draft)
             self.stats.num_accepted_tokens += num_accepted
@@ -209,20 +217,25 @@ class Engine:
         error = EngineError("The request doesn't fit the KV memory that is left.", fix="Raise HANDFUL_KV_MEMORY_MB.")
         return [self._fail(self.scheduler.waiting.first, error)]
 
+    def _fail_all(self, works: Sequence[Work]) -> list[Event]:
+        """A step went wrong, of whose requests none has ended yet."""
+        error = EngineError("The engine failed while computing this request.", fix="Send it again.")
+        return [self._fail(work.request, error) for work in works]
+
     def _fail(self, request: Request, error: Exception) -> Event:
         self.stats.num_failed += 1
-        self._release(request)
+        self._release(request, failed=True)
         return Failed(request, error)
 
     def _finish(self, request: Request) -> None:
         self.stats.num_finished += 1
-        self._release(request)
+        self._release(request, failed=False)
 
-    def _release(self, request: Request) -> None:
+    def _release(self, request: Request, *, failed: bool) -> None:
         if request.lease is not None:  # it was admitted, so its prompt was read
             self.stats.num_prompt_tokens += len(request.prompt)
             self.stats.num_cached_tokens += request.num_cached_tokens
-        self.scheduler.finish(request)
+        self.scheduler.finish(request, failed=failed)
         self.sampler.forget(request.id)
 
 

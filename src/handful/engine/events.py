@@ -48,7 +48,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The final hidden state at the prompt's last token, `[hidden]` float32."""
+    """The hidden state at the prompt's last token that was asked for, `[hidden]` float32."""
 
     request: Request
     vector: NDArray[np.float32]

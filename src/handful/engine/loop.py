@@ -137,9 +137,10 @@ class EngineLoop:
                 done.set()
 
         self._check_process()
-        with self._lock:
+        with self._changed:
             self._check_open()
-        self._order(run)
+            self._orders.append(run)
+            self._changed.notify_all()
         done.wait()
         if failure:
             raise failure[0]
@@ -241,19 +242,25 @@ class EngineLoop:
             while not (self._inbox or self._orders or self._engine.has_work or self._is_closing):
                 self._last_step_at = time.monotonic()
                 self._changed.wait()
-            orders = list(self._orders)
-            self._orders.clear()
             arrived = list(self._inbox)
             self._inbox.clear()
             self._num_arrived.clear()
-            for request, _ in arrived:  # room was checked when they were handed in
+            for request, _ in arrived:  # others that were set back since may make the queue longer than it should be
                 self._engine.add(request)
             self._changed.notify_all()
-        for order in orders:
-            order()
+        self._carry_out_orders()
         with self._lock:
             is_over = self._is_closing and not (self._inbox or self._orders or self._engine.has_work)
         return not is_over
+
+    def _carry_out_orders(self) -> None:
+        """One by one, so that those behind one that fails are still there for `_die`."""
+        while True:
+            with self._lock:
+                if not self._orders:
+                    return
+                order = self._orders.popleft()
+            order()
 
     def _abort(self, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -288,12 +295,12 @@ class EngineLoop:
         for request, sink in left:
             _call(sink, Failed(request, error))
         for order in orders:
-            order()
+            _call(order)
 
 
-def _call(sink: Sink, event: Event) -> None:
-    """One caller's broken sink must not stop the others."""
+def _call(function: Callable[..., None], *arguments: Event) -> None:
+    """One caller's broken sink or order must not stop the others."""
     try:
-        sink(event)
+        function(*arguments)
     except Exception:
-        log.exception("a request's sink failed")
+        log.exception("what a caller gave the engine to call failed")

@@ -29,9 +29,10 @@ class NaiveCache:
         *,
         share: bool = True,  # noqa: ARG002
         salt: Salt = "",  # noqa: ARG002
+        stays: bool = False,
     ) -> Lease | None:
         """See `SegmentCache.acquire`; nothing is ever shared."""
-        start = self.arena.allocate(len(tokens) + tail_capacity)
+        start = self.arena.allocate(len(tokens) + tail_capacity, last=stays)
         if start is None:
             return None
         root = Segment((), 0, 0, None)

@@ -117,7 +117,7 @@ class Readout:
         values: list[Tensor] = []
         for part in _chunks(scoring):
             logits = self._head.logits(pick(rows, [row for _, row, _ in part]))
-            pairs = [(i, token) for i, (request, _, at) in enumerate(part) for token in _tokens_read(request, at)]
+            pairs = [(i, token) for i, (request, _, at) in enumerate(part) for token in _tokens_asked(request, at)]
             found += [(part[i][0], part[i][2], token) for i, token in pairs]
             which = send(np.array(pairs, dtype=np.int64).reshape(-1, 2), logits.device)
             values.append(logits[which[:, 0], which[:, 1]] - logits.logsumexp(dim=-1)[which[:, 0]])
@@ -168,10 +168,10 @@ def _groups(drawings: Sequence[Drawing]) -> Iterator[list[Drawing]]:
         yield group
 
 
-def _tokens_read(request: Request, trie_row: int) -> set[int]:
+def _tokens_asked(request: Request, trie_row: int) -> tuple[int, ...]:
     if not isinstance(request.goal, ScoreLabels):
         raise TypeError("only a ScoreLabels request has a trie")
-    return {token for read in request.goal.trie.reads for row, token in read if row == trie_row}
+    return request.goal.trie.asked[trie_row]
 
 
 def _scored(request: Request) -> Scored:

@@ -76,8 +76,10 @@ class Sampler:
             row[self._eos] = NEVER
 
     def _draw(self, row: Tensor, request_id: int, goal: "Generate") -> int:
-        parameters = goal.parameters
-        row = row / parameters.temperature
+        parameters, best = goal.parameters, row.max()
+        if not best.isfinite():  # a penalty beyond all numbers, or a model that computes none: there are no odds
+            return int(row.argmax())
+        row = (row - best) / max(parameters.temperature, torch.finfo(row.dtype).tiny)
         if parameters.top_k is not None and parameters.top_k < row.shape[0]:
             row = row.masked_fill(row < row.topk(parameters.top_k).values[-1], NEVER)
         if parameters.typical_p is not None and parameters.typical_p < 1.0:

@@ -9,6 +9,7 @@ at once, in place of another's request where there is no room, which waits again
 A segment is computed by one request at a time, its `writer`; the others on it wait for it and then read it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from handful.engine.drafts import Drafter
 from handful.engine.fair_queue import FairQueue
-from handful.engine.request import Generate, Request, Work
+from handful.engine.request import Generate, Request, Warm, Work
+from handful.engine.segment_tree import num_common
 from handful.engine.segments import PUBLIC, Lease, Salt, Segment, SegmentCache
 from handful.engine.sharing import Lack, divide, one_to_set_back, waits_for_itself
 from handful.errors import BusyError, PromptTooLongError
@@ -63,7 +65,7 @@ class Scheduler:
     @property
     def num_pinned_slots(self) -> int:
         """Token slots that pinned prefixes may hold at most (what they share is counted for each)."""
-        return sum(len(tokens) for _, tokens in self.pinned)
+        return sum(len(tokens) for _, tokens in list(self.pinned))
 
     @property
     def num_held_slots(self) -> int:
@@ -73,22 +75,30 @@ class Scheduler:
         """
         leases = [lease for request in list(self.running) if (lease := request.lease) is not None]
         leases += list(self.pinned.values())
-        segments = {id(segment): len(segment.tokens) for lease in leases for segment in lease.path()}
-        return sum(segments.values()) + sum(lease.tail_capacity for lease in leases)
+        return _num_in_segments(leases) + sum(lease.tail_capacity for lease in leases)
 
     def check_fits(self, request: Request) -> None:
-        """PromptTooLongError if the request could never be admitted."""
-        free = self.limits.num_slots - self.num_pinned_slots
-        if request.num_slots > free:
+        """PromptTooLongError if the request could never be admitted beside what is pinned. Any thread may ask."""
+        if request.num_slots <= self.limits.num_slots - self.num_pinned_slots:
+            return
+        needed = request.num_slots - self._num_pinned_of(request)
+        free = self.limits.num_slots - _num_in_segments(list(self.pinned.values()))
+        if needed > free:
             raise PromptTooLongError(
-                f"The request needs {request.num_slots} tokens of KV memory and at most {free} can be had.",
+                f"The request needs {needed} tokens of KV memory and at most {free} can be had.",
                 fix="Shorten the prompt, ask for fewer new tokens, or give handful more memory (HANDFUL_KV_MEMORY_MB).",
             )
 
+    def _num_pinned_of(self, request: Request) -> int:
+        """How many of a request's tokens are in the longest pinned prefix that it reads."""
+        if request.wants_prompt_logprobs:
+            return 0
+        shared = request.prompt[: request.num_shared]
+        readable = [tokens for salt, tokens in list(self.pinned) if salt in (PUBLIC, request.salt)]
+        return max((num_common(tokens, shared) for tokens in readable), default=0)
+
     def add(self, request: Request) -> None:
-        """Queue a request that fits. BusyError if the queue is full."""
-        if len(self.waiting) >= self.limits.max_queued_requests:
-            raise BusyError(f"The queue is full ({len(self.waiting)} requests).", fix="Try again in a moment.")
+        """Queue a request that fits. Whether the queue has room for it was asked when it was accepted (loop.py)."""
         self.waiting.append(request)
 
     def schedule(self) -> list[Work]:
@@ -132,15 +142,16 @@ class Scheduler:
         work.request.num_tail_computed += num_tokens
         self.drafter.note(work, num_tokens)
 
-    def finish(self, request: Request) -> None:
-        """A request ended, however: drop it from the queue or the running ones and free what it held."""
+    def finish(self, request: Request, *, failed: bool = False) -> None:
+        """A request ended: drop it from the queue or the running ones and free what it held. A prefix that was to be
+        kept is kept, unless it `failed`."""
         self.drafter.forget(request.id)
         if request.lease is None:
             if request in self.waiting:
                 self.waiting.remove(request)
             return
         self.running.remove(request)
-        if request.is_warmed:
+        if request.is_warmed and not failed:
             self.unpin(request.prompt, request.salt)
             self.pinned[request.salt, request.prompt] = request.lease
         else:
@@ -158,7 +169,7 @@ class Scheduler:
 
         BusyError when there is no room for it now.
         """
-        lease = self.cache.acquire(tokens, 0, salt=PUBLIC)
+        lease = self.cache.acquire(tokens, 0, salt=PUBLIC, stays=True)
         if lease is None:
             problem = f"There is no room for a prefix of {len(tokens)} tokens now."
             raise BusyError(problem, fix="Try again in a moment, or raise HANDFUL_KV_MEMORY_MB.")
@@ -212,7 +223,8 @@ class Scheduler:
     def _admit(self, request: Request) -> bool:
         share = not request.wants_prompt_logprobs
         shared = request.prompt[: request.num_shared]
-        lease = self.cache.acquire(shared, request.tail_capacity, share=share, salt=request.salt)
+        stays = isinstance(request.goal, Warm)
+        lease = self.cache.acquire(shared, request.tail_capacity, share=share, salt=request.salt, stays=stays)
         if lease is None:
             return False
         request.lease = lease
@@ -257,6 +269,11 @@ class Scheduler:
         first = mine[0].position + mine[0].num_computed
         end = mine[-1].end + (tail_left if len(mine) == len(missing) else 0)
         return first, end - first
+
+
+def _num_in_segments(leases: Sequence[Lease]) -> int:
+    """Slots of all that they share, each counted once."""
+    return sum({id(segment): len(segment.tokens) for lease in leases for segment in lease.path()}.values())
 
 
 def _claim(missing: list[Segment], writer: int) -> list[Segment]:

@@ -12,7 +12,7 @@ from handful.engine.segment_integrity import check_nodes, check_slots
 from handful.engine.segments import PUBLIC, Lease, Salt, Segment
 
 
-def _num_common(a: Sequence[int], b: Sequence[int]) -> int:
+def num_common(a: Sequence[int], b: Sequence[int]) -> int:
     """Length of the common prefix: whole slices are compared (fast), halved until the difference is found."""
     low, high = 0, min(len(a), len(b))
     if a[:high] == b[:high]:
@@ -32,11 +32,25 @@ def _follow(node: Segment, tokens: tuple[int, ...], salt: Salt) -> tuple[Segment
         child = node.children.get((salt, tokens[node.end]))
         if child is None:
             break
-        matched = _num_common(child.tokens, tokens[node.end : child.end])
+        matched = num_common(child.tokens, tokens[node.end : child.end])
         if matched < len(child.tokens):
             return child, matched
         node = child
     return node, len(node.tokens)
+
+
+Idle = tuple[int, int, Segment]  # when it was last used, something to tell equals apart, and itself
+
+
+def _entry(segment: Segment) -> Idle:
+    return segment.last_used, id(segment), segment
+
+
+def _is_evictable(entry: Idle) -> bool:
+    """Whether what is said of a segment still holds."""
+    last_used, _, segment = entry
+    is_stale = segment.parent is None or segment.num_users or segment.children
+    return not is_stale and segment.last_used == last_used
 
 
 class SegmentTree:
@@ -47,7 +61,8 @@ class SegmentTree:
         self.root = Segment((), 0, 0, None)
         self._private_roots: set[Segment] = set()
         self._clock = 0
-        self._idle: list[tuple[int, int, Segment]] = []  # a heap of candidates for eviction; stale entries are skipped
+        self._num_nodes = 0  # of the tree that is shared
+        self._idle: list[Idle] = []  # a heap of candidates for eviction; stale entries are skipped
 
     @property
     def num_free_slots(self) -> int:
@@ -60,7 +75,7 @@ class SegmentTree:
         return sum(len(node.tokens) for node in self._nodes(self.root) if node.num_users == 0)
 
     def acquire(
-        self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True, salt: Salt = ""
+        self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True, salt: Salt = "", stays: bool = False
     ) -> Lease | None:
         """See `SegmentCache.acquire`."""
         wanted = tuple(tokens)
@@ -69,7 +84,7 @@ class SegmentTree:
         node = self._descend(root, wanted, salt)
         self._lock(node)
         missing = len(wanted) - node.end
-        start = self._reserve(missing + tail_capacity)
+        start = self._reserve(missing + tail_capacity, last=stays)
         if start is None:
             self._unlock(node)
             return None
@@ -80,6 +95,7 @@ class SegmentTree:
             leaf = Segment(wanted[node.end :], node.end, start, node, salt, num_users=1, last_used=self._clock)
             node.children[leaf.key] = leaf
             node = leaf
+            self._num_nodes += int(share)
         return Lease(node, start + missing, tail_capacity, cached)
 
     def release(self, lease: Lease, writer: int) -> None:
@@ -94,7 +110,7 @@ class SegmentTree:
             self._private_roots.remove(root)
             for node in list(self._nodes(root)):
                 self.arena.free(node.start, len(node.tokens))
-                node.parent = None  # so that its entry in the heap is stale
+                node.parent = None
         else:
             self._drop_uncomputed(lease.leaf)
 
@@ -145,6 +161,7 @@ class SegmentTree:
         back.num_computed -= front.num_computed
         back.parent = front
         front.children[back.key] = back
+        self._num_nodes += 1
         return front
 
     def _lock(self, node: Segment) -> None:
@@ -154,18 +171,24 @@ class SegmentTree:
 
     def _unlock(self, node: Segment) -> Segment:
         """Undo `_lock`; returns the root of the path."""
-        walk = node
+        walk, path = node, node.path()
         while walk.parent is not None:
             walk.num_users -= 1
             walk.last_used = self._clock
-            if walk.num_users == 0:
-                self._offer(walk)
             walk = walk.parent
+        if walk is self.root:  # what is private leaves with its lease
+            for segment in path:
+                self._offer(segment)
         return walk
 
     def _offer(self, segment: Segment) -> None:
-        if not segment.children:
-            heapq.heappush(self._idle, (segment.last_used, id(segment), segment))
+        """Let a segment be evicted that nobody uses."""
+        if segment.num_users or segment.children:
+            return
+        heapq.heappush(self._idle, _entry(segment))
+        if len(self._idle) > 2 * self._num_nodes + 64:
+            self._idle = list({id(entry[2]): entry for entry in self._idle if _is_evictable(entry)}.values())
+            heapq.heapify(self._idle)
 
     def _drop_uncomputed(self, leaf: Segment) -> None:
         """After a request left: give back what it had not computed and nobody else waits for."""
@@ -180,22 +203,20 @@ class SegmentTree:
                 self._offer(node)
             node = parent
 
-    def _reserve(self, length: int) -> int | None:
-        if length > self.arena.capacity:
-            return None
-        start = self.arena.allocate(length)
+    def _reserve(self, length: int, *, last: bool) -> int | None:
+        start = self.arena.allocate(length, last=last)
+        if start is None and length > self.arena.num_free + self.num_evictable_slots:
+            return None  # nothing is evicted in vain
         while start is None and self._evict_one():
-            start = self.arena.allocate(length)
+            start = self.arena.allocate(length, last=last)
         return start
 
     def _evict_one(self) -> bool:
         while self._idle:
-            last_used, _, segment = heapq.heappop(self._idle)
-            is_stale = segment.parent is None or segment.num_users or segment.children
-            if is_stale or segment.last_used != last_used:
-                continue
-            self._remove(segment)
-            return True
+            entry = heapq.heappop(self._idle)
+            if _is_evictable(entry):
+                self._remove(entry[2])
+                return True
         return False
 
     def _remove(self, segment: Segment) -> None:
@@ -203,9 +224,10 @@ class SegmentTree:
         if parent is None:
             raise RuntimeError("the root can't be removed")
         del parent.children[segment.key]
+        self._num_nodes -= 1
         self.arena.free(segment.start, len(segment.tokens))
         segment.parent = None
-        if parent.parent is not None and parent.num_users == 0:
+        if parent.parent is not None:
             self._offer(parent)
 
     def _nodes(self, root: Segment) -> Iterator[Segment]:

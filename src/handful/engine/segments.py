@@ -100,13 +100,13 @@ class SegmentCache(Protocol):
     """What the scheduler needs of a KV cache; `SegmentTree` shares, `NaiveCache` (the oracle in tests) does not."""
 
     def acquire(
-        self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True, salt: Salt = ""
+        self, tokens: Sequence[int], tail_capacity: int, *, share: bool = True, salt: Salt = "", stays: bool = False
     ) -> Lease | None:
         """Hold a context. Unknown tokens become a new, uncomputed segment. None when memory can't be found now.
 
         What is read is public or of this salt, and a new segment is of this salt. Evicts unused segments, least
         recently used first, leaves first, as far as needed. With `share=False` nothing is read from the cache and
-        nothing is left in it.
+        nothing is left in it. What `stays` for long lies behind everything else, so that the rest stays in one piece.
         """
         ...
 

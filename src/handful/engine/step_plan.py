@@ -98,9 +98,8 @@ def _chains(placed: Sequence[Placed]) -> Iterator[Chain]:
         if isinstance(request.goal, ScoreLabels):
             shared = request.num_shared
             for index in range(max(causal_end, work.first), end):
-                ancestors = np.flatnonzero(request.goal.trie.visible[index - shared])[1:]  # the first is the last token
-                row = p.row + index - work.first
-                yield Chain(row, 1, slots[: shared + 1], p.private_from, slots[shared + ancestors])
+                seen = shared + np.array(request.goal.trie.ancestors(index - shared))
+                yield Chain(p.row + index - work.first, 1, slots[: shared + 1], p.private_from, slots[seen])
 
 
 def _plan_layer(

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from handful.local.aio import AsyncModel
 
 
+MOST_REMEMBERED = 1000  # characters of a prompt's last line and a continuation whose tokens are remembered
+
+
 class LocalModel:
     """A `Backend` that runs its model here. Thread-safe; calls from many threads share batches and prefixes."""
 
@@ -243,7 +246,9 @@ class LocalModel:
         # label; the tokens of all but the last line are the prompt's own.
         line_start = prompt.rstrip().rfind("\n") + 1
         line = prompt[line_start:]
-        line_ids, head, tail = self._continuation_ids(owner, line, continuation)
+        is_short = len(line) + len(continuation) <= MOST_REMEMBERED
+        encode = self._continuation_ids if is_short else self._encode_continuation
+        line_ids, head, tail = encode(owner, line, continuation)
         if ids[len(ids) - len(line_ids) :] == line_ids:
             return ids[: len(ids) - len(line_ids)] + head, tail
         whole, rest = self.tokenizer.encode_continuation(prompt, continuation)
@@ -268,7 +273,8 @@ class LocalModel:
             )
 
     def _run(self, makers: "Sequence[Callable[[Callable[[], None]], Job[Any]]]") -> list[Any]:
-        """Make the jobs, run them all, give their results in order. On any error the others are aborted."""
+        """Make the jobs, run them all, give their results in order. Where one can't be handed in, or the caller is
+        interrupted, the others are aborted."""
         left = threading.Semaphore(0)
         jobs = [make(left.release) for make in makers]
         submitted: list[Job[Any]] = []

@@ -39,10 +39,10 @@ def transformers_model(files: ModelFiles, precision: Precision, device: Device, 
     """
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
-    tokenizer = Tokenizer(files.folder)
     model = load_pretrained("AutoModelForCausalLM", files, dtype, "a causal language model").to(place)
     config = model.config.get_text_config()
     info = _describe(files, model, _context_length(config), dtype_name(dtype), place.type)
+    tokenizer = Tokenizer(files.folder, info.vocab_size)
     runner = TransformersRunner(model, place)
     bytes_per_token = _kv_bytes_per_token(config, dtype)
     limits = limits_of(settings, bytes_per_token)

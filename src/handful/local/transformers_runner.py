@@ -191,12 +191,12 @@ class OneByOne(Scheduler):
         for work in works:
             work.request.is_shared_complete = True
 
-    def finish(self, request: Request) -> None:
+    def finish(self, request: Request, *, failed: bool = False) -> None:
         """See `Scheduler.finish`; the request's cache goes, or stays as that of a pinned prefix."""
-        super().finish(request)
+        super().finish(request, failed=failed)
         held = self._caches.running.pop(request.id, None)
         key = (request.salt, request.prompt)
-        if isinstance(request.goal, Warm) and held is not None and key in self.pinned:
+        if isinstance(request.goal, Warm) and held is not None and key in self.pinned and not failed:
             self._caches.pinned[key] = held
 
     def unpin(self, tokens: tuple[int, ...], salt: Salt = PUBLIC) -> None:

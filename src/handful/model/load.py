@@ -48,7 +48,7 @@ def load_model(files: ModelFiles, precision: Precision = "auto", device: Device 
     place = resolve_device(device)
     spec = spec_from_config(read_config(files.folder))
     numbers = resolve_numbers(precision, place, spec.hidden_size)
-    tokenizer = Tokenizer(files.folder)
+    tokenizer = Tokenizer(files.folder, spec.vocab_size)
     if tokenizer.vocab_size > spec.vocab_size:  # common and harmless: a padding token that was added to the tokenizer
         _log.warning("%s: the tokenizer has %d ids, the model %d", files.name, tokenizer.vocab_size, spec.vocab_size)
     with Checkpoint(files.folder) as checkpoint, told(files.name, checkpoint) as tensors:

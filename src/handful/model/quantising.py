@@ -81,7 +81,7 @@ def quantise_head(weight: Tensor, bias: Tensor | None, exact: Head, inputs: Tens
     wanted = exact(inputs)
     quick = make_int8(weight, Fused(bias), _later(inputs))
     quick = quick.with_bias(_evened(bias, quick.wide(inputs), wanted))
-    return exact if relative_error(quick.wide(inputs), wanted) > MAX_ERROR else head_of(quick)
+    return exact if relative_error(quick.wide(inputs), wanted) > MAX_ERROR else head_of(quick, inputs)
 
 
 def _evened(bias: Tensor | None, found: Tensor, wanted: Tensor) -> Tensor:

@@ -28,10 +28,11 @@ class Tokenizer:
     chat_template    the template's source as data, or None; nothing here renders it
     special_tokens   texts of the special tokens by name (`bos_token`, `eos_token`, ...), as the files declare them
 
+    `num_known` is how many ids the model has, where that is known: one that it never gives ends nothing.
     Raises NotFoundError and CheckpointError when it is made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, num_known: int | None = None) -> None:
         files = read_tokenizer_files(folder)
         self._raw = files.raw
         self._inner = without_dummy_prefix(files.raw)
@@ -39,7 +40,7 @@ class Tokenizer:
         self._heads = SharedHeads(self._encode_all) if cuts_at_lines(files.raw) else None
         self._special_ids = frozenset(i for i, added in files.raw.get_added_tokens_decoder().items() if added.special)
         self.bos_token_id = files.bos_token_id
-        self.eos_token_ids = files.eos_token_ids
+        self.eos_token_ids = frozenset(i for i in files.eos_token_ids if num_known is None or i < num_known)
         self.chat_template = files.chat_template
         self.special_tokens = named_tokens(files.declared)
         self.vocab_size: int = files.raw.get_vocab_size(with_added_tokens=True)

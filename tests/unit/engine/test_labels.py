@@ -1,5 +1,8 @@
 """The label trie: what is run, what sees what, and where each label's probability is read."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 
 from handful.engine.labels import LabelTrie
@@ -22,13 +25,24 @@ def test_labels_share_the_nodes_of_their_common_start() -> None:
 def test_a_node_sees_its_ancestors_and_no_other_branch() -> None:
     trie = LabelTrie.build([[1, 2, 9], [3, 4, 9]])
     assert trie.tokens == (1, 2, 3, 4)
-    assert trie.visible.tolist() == [
-        [True, False, False, False, False],
-        [True, True, False, False, False],
-        [True, True, True, False, False],
-        [True, False, False, True, False],
-        [True, False, False, True, True],
-    ]
+    seen = trie.visible(np.arange(5), 0, 5)
+    assert [np.flatnonzero(row).tolist() for row in seen] == [[0], [0, 1], [0, 1, 2], [0, 3], [0, 3, 4]]
+    assert [trie.ancestors(row) for row in range(5)] == [[], [1], [1, 2], [3], [3, 4]]
+    assert trie.visible(np.array([2, 4]), 2, 5).tolist() == [[True, False, False], [False, True, True]]
+
+
+def test_of_each_row_the_tokens_are_known_that_are_read_from_it() -> None:
+    assert LabelTrie.build([[1, 2], [1, 3], [4], [4], [1, 2, 5]]).asked == ((1, 4), (2, 3), (5,))
+
+
+def test_hundreds_of_long_continuations_take_as_much_as_they_are_long() -> None:
+    continuations = [[i, *range(100)] for i in range(300)]
+    tracemalloc.start()
+    trie = LabelTrie.build(continuations)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(trie.tokens) == 300 * 100
+    assert most < 1000 * 300 * 100
 
 
 def test_a_label_that_begins_another_is_read_at_its_own_last_token() -> None:

@@ -1,7 +1,9 @@
 """The sampler: each parameter does what it says, row by row."""
 
 import math
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -109,3 +111,20 @@ def test_logprobs_are_those_of_the_model_under_any_parameter() -> None:
     assert abs(found.logprob - float(expected[0])) < 1e-6
     assert [token for token, _ in found.top] == [1, 2]
     assert abs(found.top[0][1] - float(expected[1])) < 1e-6
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-38, 1e-45, 1e-60, 5e-324])
+def test_the_smallest_temperatures_take_the_best(temperature: float) -> None:
+    assert sample([0.0, 2.0, 1.0], request(GenerationParameters(temperature=temperature))).token == 1
+
+
+@pytest.mark.parametrize("penalty", [1e-40, 1e-300])
+@pytest.mark.parametrize("others", [{}, {"top_p": 0.5}, {"top_k": 2}, {"typical_p": 0.5}])
+def test_a_penalty_beyond_all_numbers_leaves_a_token_to_draw(penalty: float, others: dict[str, Any]) -> None:
+    parameters = GenerationParameters(temperature=1.0, repetition_penalty=penalty, **others)
+    assert sample([0.0, 2.0, 1.0, 3.0], request(parameters)).token == 3  # the prompt's own, and the only one seen
+
+
+def test_a_row_that_is_no_number_gives_a_token() -> None:
+    made = request(GenerationParameters(temperature=1.0, top_p=0.9))
+    assert sample([math.nan, 1.0, 2.0], made).token in (0, 1, 2)

@@ -1,5 +1,6 @@
 """The scheduler's policy: who runs how many tokens, with made-up tokens and no model."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from handful.engine.request import Embed, Generate, Goal, Request, Warm, Work
 from handful.engine.scheduler import Limits, Scheduler
 from handful.engine.segment_tree import SegmentTree
 from handful.engine.stopping import TextState
-from handful.errors import BusyError, PromptTooLongError
+from handful.errors import PromptTooLongError
 from handful.types import GenerationParameters
 
 
@@ -153,14 +154,6 @@ def test_a_request_that_could_never_fit_is_refused_with_the_counts() -> None:
         scheduler.check_fits(generate(1, "a" * 100))
 
 
-def test_a_full_queue_refuses() -> None:
-    scheduler = make_scheduler(queued=2)
-    scheduler.add(make(1, "a", Embed()))
-    scheduler.add(make(2, "b", Embed()))
-    with pytest.raises(BusyError, match="full"):
-        scheduler.add(make(3, "c", Embed()))
-
-
 def test_prompt_logprobs_read_nothing_from_the_cache() -> None:
     scheduler = make_scheduler(budget=100)
     one = generate(1, "the same prompt")
@@ -300,3 +293,78 @@ def test_prefill_of_several_callers_shares_a_step() -> None:
     run(scheduler, scheduler.schedule())
     scheduler.add(generate(2, "y" * 30, 4, "one"))
     assert plan(scheduler.schedule()) == [(1, 20, 10), (2, 0, 10)]
+
+
+def pinned(scheduler: Scheduler, number: int, prefix: str) -> Request:
+    warm = make(number, prefix, Warm())
+    scheduler.add(warm)
+    run(scheduler, scheduler.schedule())
+    scheduler.finish(warm)
+    return warm
+
+
+def test_what_a_request_reads_of_a_pinned_prefix_needs_no_room_again() -> None:
+    scheduler = make_scheduler(budget=100, slots=100)
+    pinned(scheduler, 1, "p" * 60)
+    request = generate(2, "p" * 60 + "ab", new=4)
+    scheduler.check_fits(request)
+    scheduler.check_fits(make(3, "p" * 60, Warm()))
+    scheduler.add(request)
+    assert scheduler.schedule()
+    with pytest.raises(PromptTooLongError, match=r"65 tokens .* at most 40"):
+        scheduler.check_fits(generate(4, "q" * 62, new=4))
+
+
+def test_what_pinned_prefixes_share_is_counted_once() -> None:
+    scheduler = make_scheduler(budget=100, slots=100)
+    for number in range(4):
+        pinned(scheduler, number, "p" * 40 + f"{number}")
+    scheduler.check_fits(generate(9, "q" * 50, new=4))
+
+
+def test_pinned_prefixes_lie_behind_everything_else_so_that_the_rest_is_in_one_piece() -> None:
+    scheduler = make_scheduler(budget=200, slots=200)
+    first = generate(1, "a" * 80)
+    scheduler.add(first)
+    run(scheduler, scheduler.schedule())
+    pinned(scheduler, 2, "p" * 10)
+    scheduler.finish(first)
+    large = generate(3, "b" * 187, new=4)
+    scheduler.check_fits(large)
+    scheduler.add(large)
+    assert scheduler.schedule()
+
+
+def test_a_prefix_whose_request_failed_is_not_pinned() -> None:
+    scheduler = make_scheduler(budget=100)
+    warm = make(1, "prefix", Warm())
+    scheduler.add(warm)
+    run(scheduler, scheduler.schedule())
+    scheduler.finish(warm, failed=True)
+    assert scheduler.num_pinned_slots == 0
+    assert scheduler.num_held_slots == 0
+
+
+def test_others_may_ask_what_fits_while_prefixes_come_and_go() -> None:
+    scheduler = make_scheduler(budget=100, slots=1000)
+    request, is_over = generate(9999, "a" * 1200), threading.Event()
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        while not is_over.is_set():
+            try:
+                scheduler.check_fits(request)
+            except PromptTooLongError:
+                pass
+            except Exception as error:  # noqa: BLE001
+                failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for number in range(300):
+        pinned(scheduler, number, f"{number:5}")
+        if number >= 50:
+            scheduler.unpin(tuple(f"{number - 50:5}".encode()))
+    is_over.set()
+    asking.join()
+    assert failures == []

@@ -1,9 +1,12 @@
 """A model in this process, end to end on a tiny random one: texts in, answers out, through the engine's thread."""
 
 import asyncio
+import json
+import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,7 @@ from handful.types import Generation, GenerationParameters, Prompt
 from tests.unit.model.tiny_models import checkpoint
 
 GREEDY = GenerationParameters(max_new_tokens=12)
+_ADDED = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
 
 
 def make(**settings: object) -> LocalModel:
@@ -331,3 +335,65 @@ def test_one_failed_step_is_no_death() -> None:
     assert made.generate(["the review"], GREEDY)[0].completions == whole[0].completions
     made.loop.call(lambda engine: engine.check_integrity())
     made.close()
+
+
+def test_a_step_whose_reading_fails_ends_its_requests_and_no_others() -> None:
+    made = make()
+    whole = made.generate(["the review"], GREEDY)
+    read = made.loop._engine.readout.read
+
+    def fail(*arguments: object) -> object:
+        raise RuntimeError("no such row")
+
+    made.loop.call(lambda engine: setattr(engine.readout, "read", fail))
+    for _ in range(5):
+        with pytest.raises(EngineError):
+            made.generate(["a good film", "a bad one"], GREEDY)
+    made.loop.call(lambda engine: setattr(engine.readout, "read", read))
+    assert made.generate(["the review"], GREEDY)[0].completions == whole[0].completions
+    made.loop.call(lambda engine: engine.check_integrity())
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"temperature": 1e-45},
+        {"temperature": 1.0, "repetition_penalty": 1e-40},
+        {"temperature": 1e-6, "repetition_penalty": 1e-36, "typical_p": 0.5, "logprobs": 2},
+    ],
+)
+def test_no_parameters_end_the_engine(model: LocalModel, parameters: dict[str, Any]) -> None:
+    made = model.generate(["the review"], GenerationParameters(max_new_tokens=3, seed=1, **parameters))
+    assert len(made[0].completions[0].tokens) == 3
+    assert model.stats().is_alive
+
+
+def test_a_token_that_the_model_does_not_have_ends_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoint("llama"), folder)
+    added = [{"id": i, "content": f"<{i}>", **_ADDED} for i in range(307, 330)]  # the model has 320
+    _change(folder / "tokenizer.json", lambda old: {"added_tokens": old["added_tokens"] + added})
+    _change(folder / "tokenizer_config.json", lambda _: {"eos_token": "<329>"})
+    for name in ("config.json", "generation_config.json"):
+        _change(folder / name, lambda _: {"eos_token_id": None})
+    made = load(str(folder), configuration=Settings(precision="float32", kv_memory_mb=16))
+    (generation,) = made.generate(["the review"], GenerationParameters(max_new_tokens=4, min_new_tokens=2))
+    assert len(generation.completions[0].tokens) == 4
+    with pytest.raises(InvalidParameterError, match="no token that says where a text ends"):
+        made.generate(["the review"], GenerationParameters(max_new_tokens=9, choices=("the", "the review")))
+    made.close()
+
+
+def _change(file: Path, to: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    described = json.loads(file.read_text())
+    file.write_text(json.dumps(described | to(described)))
+
+
+def test_what_long_lines_begin_with_is_not_remembered(model: LocalModel) -> None:
+    before = model._continuation_ids.cache_info().currsize
+    with pytest.raises(PromptTooLongError):
+        model.score(["word " * 5000], [" a", " b"])
+    assert model._continuation_ids.cache_info().currsize == before
+    model.score(["word"], [" a", " b"])
+    assert model._continuation_ids.cache_info().currsize == before + 2

@@ -131,7 +131,7 @@ def test_more_rows_than_pay_are_refused_by_the_screen_and_taken_by_the_head() ->
 
 def test_a_native_head_in_int8_is_screened_and_its_logits_are_the_products() -> None:
     linear, x = head_and_rows(1000, 64, 2)
-    head = head_of(linear)
+    head = head_of(linear, x)
     assert isinstance(head, ScreenedHead)
     assert torch.equal(head(x), linear.wide(x))
     assert head.largest(x).tolist() == by_all(linear, x)
@@ -142,7 +142,7 @@ def test_a_head_with_columns_that_are_no_numbers_is_not_screened(bad: float) -> 
     linear, x = head_and_rows(1000, 64, 2)
     bias = torch.zeros(1000)
     bias[700] = bad
-    head = head_of(linear.with_bias(bias))
+    head = head_of(linear.with_bias(bias), x)
     assert not isinstance(head, ScreenedHead)
     assert head.largest(x).tolist() == [700, 700]
 
@@ -155,5 +155,18 @@ def test_any_head_says_which_logit_is_the_largest(dtype: torch.dtype) -> None:
 
 
 def test_torchs_own_product_in_int8_makes_a_plain_head() -> None:
-    head = head_of(PlainInt8(torch.randn(100, 64)))
+    head = head_of(PlainInt8(torch.randn(100, 64)), torch.randn(2, 64))
     assert type(head) is PlainHead
+
+
+@pytest.mark.parametrize("num_in", [576, 1000])
+def test_a_head_whose_weights_and_rows_owe_their_size_to_the_same_input_is_not_screened(num_in: int) -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight, x = torch.randn((5000, num_in), generator=generator), torch.randn((104, num_in), generator=generator)
+    weight[:, 100] *= 100
+    x[:, 100] *= 300
+    linear, seen, new = product_of(weight), x[8:], x[:8]
+    assert ScreenedHead(linear).largest(new).tolist() != by_all(linear, new)
+    head = head_of(linear, seen)
+    assert not isinstance(head, ScreenedHead)
+    assert head.largest(new).tolist() == by_all(linear, new)

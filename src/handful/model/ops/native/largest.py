@@ -10,6 +10,7 @@ from handful.model.ops.native.linear import PANEL, ZERO_BYTE, NativeProduct, Pac
 from handful.model.ops.native.loading import needed_library
 from handful.model.ops.native.threads import num_threads
 
+_EVERY, _PANELS_AT_ONCE = 4, 128  # of the panels a quarter is looked at, some 20 MB at a time
 MOST_ROWS = 8  # beyond, multiplying takes longer than reading, and nothing is gained by reading less
 
 
@@ -71,6 +72,22 @@ class NativeLargest:
             addresses = (self._product.address, ctypes.addressof(self._struct), ctypes.addressof(call))
             self._function(*addresses, found.data_ptr())
         return found
+
+
+def farthest_off(weights: PackedWeights, quantised: Tensor) -> float:
+    """How many standard deviations, as linear_largest.h assumes them, the upper bits are off at most.
+
+    `quantised` `[N, in]` are rows of bytes, evened as the product evens its own; a quarter of the columns is looked at.
+    What is lost of a column isn't unrelated to a row where both owe their size to the same few inputs.
+    """
+    rows, num_in, most = quantised.float(), weights.num_in, 0.0
+    lengths = rows.norm(dim=1)[:, None] / num_in**0.5
+    for panels in torch.split(weights.panels[::_EVERY], _PANELS_AT_ONCE):
+        columns = panels.permute(0, 2, 1, 3).reshape(len(panels) * PANEL, -1)[:, :num_in].to(torch.int16)
+        lost = (columns - 16 * ((columns + 8) >> 4).clamp(max=7)).float()
+        off = (rows @ lost.T).abs() / (lengths * lost.norm(dim=1)).clamp_min(1e-30)
+        most = max(most, float(off.max()))
+    return most
 
 
 def _screen(weights: PackedWeights) -> Screen:

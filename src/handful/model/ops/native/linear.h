@@ -21,7 +21,7 @@ struct Layer {
   const float* scales;       // int8: of the weight's columns
   const int32_t* offsets;    // int8: -128 * the column's sum: what the +128 of the activations adds, taken back
   const float* bias;         // zeros where the layer has none
-  const float* norm_weight;  // null where there is no norm
+  const float* norm_weight;  // not read where there is no norm
   const float* norm_bias;
   int64_t in;
   int64_t padded_in;  // a multiple of 64

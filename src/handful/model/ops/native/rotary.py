@@ -13,7 +13,7 @@ _TYPES = {torch.float32: 0, torch.bfloat16: 1}
 
 
 class _Call(ctypes.Structure):
-    """`Rotation` of rotary.cpp."""
+    """`Rotation` of rotation.h."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("x", "cos", "sin")),

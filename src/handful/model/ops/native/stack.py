@@ -77,6 +77,7 @@ class NativeStack:
         if native is None:
             raise RuntimeError("the native kernels aren't there")
         self._run = native.functions.handful_stack
+        self._rotate = rotate_address()
         self._shape, self._dtype, self._kept = shape, dtype, tuple(layers)
         self.hidden = layers[0].qkv.num_in
         self._check_sizes()
@@ -130,7 +131,7 @@ class NativeStack:
         stack = _Stack(
             ctypes.addressof(self._layers),
             attention.kernel.address,
-            rotate_address(),
+            self._rotate,
             *(len(self._kept), self.hidden, shape.heads, shape.kv_heads, shape.head_dim),
             *(_TYPES[self._dtype], self._features, int(shape.is_parallel)),
             attention.scale,
@@ -174,16 +175,16 @@ class NativeStack:
             if x.shape != sizes or x.dtype != self._dtype or not x.is_contiguous():
                 raise ValueError(f"the memory must be {list(sizes)} {self._dtype} without gaps, not {list(x.shape)}")
         if rotation is not None:
-            if rotate_address() is None or rotation.dims % 2 or not 0 < rotation.dims <= shape.head_dim:
+            if self._rotate is None or rotation.dims % 2 or not 0 < rotation.dims <= shape.head_dim:
                 raise ValueError(f"an even number of a head's {shape.head_dim} dimensions is turned")
             for x in (rotation.cos, rotation.sin):
                 if x.shape != (rows, 1, shape.head_dim) or x.dtype != self._dtype or not x.is_contiguous():
                     raise ValueError(f"cos and sin must be [{rows}, 1, {shape.head_dim}] {self._dtype} without gaps")
-        if wanted is not None and len(wanted):
+        if wanted is not None:
             which = wanted.numpy()
-            is_rising = wanted.dtype == torch.int64 and (which[1:] > which[:-1]).all()
-            if not is_rising or which[0] < 0 or which[-1] >= rows:
-                raise ValueError(f"wanted rows must rise within [0, {rows})")
+            is_rising = wanted.dtype == torch.int64 and wanted.is_contiguous() and (which[1:] > which[:-1]).all()
+            if not is_rising or (len(which) and not 0 <= which[0] <= which[-1] < rows):
+                raise ValueError(f"wanted rows must rise within [0, {rows}), in int64 without gaps")
         if wanted is not None and attention.last is not None:
             asking, tokens = attention.last.asking, attention.last.num_tokens
             if asking is None or tokens != rows or not np.array_equal(asking, wanted.numpy()):

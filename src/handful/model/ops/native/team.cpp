@@ -31,16 +31,16 @@ struct Job {
   const void* work;
 };
 
-// Each phase is one more than the one before; behind `kTaken` comes `kFree` of the next round. The numbers only grow, so
-// who waits for the end of a round can't take a later one for it.
-enum Phase : int32_t { kFree = 0, kClaimed = 1, kOffered = 2, kTaken = 3, kPhases = 4 };
+// Each phase is one more than the one before; behind `kTaken` comes `kFree` of the next round. The numbers grow, so
+// who waits for the end of a round can't take a later one for it (they begin again after a billion rounds).
+enum Phase : uint32_t { kFree = 0, kClaimed = 1, kOffered = 2, kTaken = 3, kPhases = 4 };
 
-inline int32_t phase_of(int32_t state) { return state & (kPhases - 1); }
+inline uint32_t phase_of(uint32_t state) { return state & (kPhases - 1); }
 
 inline void pause_a_little() { __builtin_ia32_pause(); }
 
 // Waits until `state` is no longer `now`: by looking at first, then asleep.
-void wait_while(const std::atomic<int32_t>& state, int32_t now) {
+void wait_while(const std::atomic<uint32_t>& state, uint32_t now) {
   const auto until = std::chrono::steady_clock::now() + kWatch;
   do {
     for (int look = 0; look < 32; ++look) {
@@ -54,8 +54,8 @@ void wait_while(const std::atomic<int32_t>& state, int32_t now) {
 class alignas(128) Helper {
  public:
   // Offers it a job, unless it has one. Returns the number by which to end it, or 0.
-  int32_t offer(const Job& job) {
-    int32_t found = state_.load(std::memory_order_relaxed);
+  uint32_t offer(const Job& job) {
+    uint32_t found = state_.load(std::memory_order_relaxed);
     if (phase_of(found) != kFree || !state_.compare_exchange_strong(found, found + kClaimed)) return 0;
     job_ = &job;
     state_.store(found + kOffered);
@@ -64,15 +64,15 @@ class alignas(128) Helper {
   }
 
   // Takes back what it was offered; where it has taken it up, waits until it is done.
-  void end(int32_t offered) {
-    int32_t found = offered;
+  void end(uint32_t offered) {
+    uint32_t found = offered;
     if (state_.compare_exchange_strong(found, offered - kOffered + kPhases)) return;
     wait_while(state_, offered - kOffered + kTaken);
   }
 
   [[noreturn]] void work() {
     for (;;) {
-      int32_t found = state_.load(std::memory_order_acquire);
+      uint32_t found = state_.load(std::memory_order_acquire);
       if (phase_of(found) != kOffered) {
         wait_while(state_, found);
       } else if (state_.compare_exchange_strong(found, found - kOffered + kTaken)) {
@@ -84,7 +84,7 @@ class alignas(128) Helper {
   }
 
  private:
-  std::atomic<int32_t> state_{kPhases};  // of the first round, so that no number is 0
+  std::atomic<uint32_t> state_{kPhases};  // of the first round, so that no number is 0
   const Job* job_ = nullptr;             // of who has claimed it
 };
 
@@ -141,7 +141,7 @@ void work_together(int64_t threads, void (*part)(const void* work), const void* 
   const Parallel parallel = has_helpers ? nullptr : openmp.load(std::memory_order_relaxed);
   if (parallel) return work_on_openmp(parallel, job, static_cast<unsigned>(threads));
   const int wanted = static_cast<int>(std::min<int64_t>(threads - 1, kMostHelpers)), count = team().grown_to(wanted);
-  std::array<int32_t, kMostHelpers> offered;
+  std::array<uint32_t, kMostHelpers> offered;
   for (int i = 0; i < count; ++i) offered[i] = team().helpers[i]->offer(job);
   part(work);
   for (int i = 0; i < count; ++i)
