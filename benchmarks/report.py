@@ -30,11 +30,8 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * handful's rounds begin with an empty cache, so the prefix is computed within the time measured.
 * W3 is warm: the prefix has been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
-* Files that end in `-amx` are of 2026-11-24, from a machine with AMX and the tree of that day: `handful` was bfloat16
-  there, without drafts, and `handful-int8` had not passed its guard. The others are of 2026-11-29, from 2 cores of an
-  EPYC of Zen 4 (no AMX), about half as fast as the Zen 5 that earlier figures came from. They are of one tree, but for
-  the guard and GPT-Neo-1.3B, which are of the one before (it computes the same numbers); load tests and processors
-  without AVX-512 are of 2026-11-28 and that earlier machine.
+* All files are of 2026-11-29 and of one tree, from 2 cores of an EPYC of Zen 4 (no AMX), about half as fast as the
+  Zen 5 that earlier figures came from. Those of a machine with AMX, and of earlier trees, are in the log.
 """
 
 PEERS = """\
