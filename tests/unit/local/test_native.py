@@ -16,9 +16,11 @@ from handful.local import LocalModel, load
 from handful.local.native import FREE_ROWS
 from handful.model.decoder import Decoder
 from handful.model.ops.varlen import varlen_plain
-from handful.types import GenerationParameters
+from handful.model.precision import has_exact_int8_in_torch
+from handful.types import GenerationParameters, Precision
 from tests.parity.engines import Recorder, decoder
-from tests.unit.model.tiny_models import checkpoint
+from tests.unit.model.instructions import limited
+from tests.unit.model.tiny_models import checkpoint, write_checkpoint
 
 REPEATING = "the review is good\nthe review is bad\n" * 4
 
@@ -123,3 +125,16 @@ def test_what_the_kernel_does_not_take_runs_on_torchs_own_and_the_log_says_why(
         made = make_runner(OnGpu(decoder("llama"), torch.float32), 100)  # type: ignore[arg-type]
     assert isinstance(made, Plain)
     assert "float16 and bfloat16, not float32" in caplog.text
+
+
+@pytest.mark.skipif(not has_exact_int8_in_torch(torch.device("cpu")), reason="torch has no exact int8 here")
+@pytest.mark.parametrize("precision", ["int8", "bfloat16", "float32"])
+def test_without_kernels_prefixes_are_pinned_and_long_prompts_read(precision: Precision) -> None:
+    wide = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    with limited("all"):  # and afterwards again
+        configuration = Settings(precision=precision, kv_memory_mb=16, instructions="none", max_batched_tokens=32)
+        made = load(str(write_checkpoint("llama", wide)), configuration=configuration)
+        made.pin("the review was a good film " * 4)
+        assert made.generate(["the review was a good film " * 5], GenerationParameters(max_new_tokens=3))
+        assert made.score(["the review was"], [" good", " a film"])
+        made.close()

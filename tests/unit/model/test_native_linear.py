@@ -215,6 +215,15 @@ def test_rows_may_lie_apart_and_there_may_be_none(kind: Kind) -> None:
     assert linear(x[:0, :70]).shape == (0, 33)
 
 
+@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("gated", [False, True])
+def test_no_rows_give_no_results_however_they_are_mixed(make: Kind, *, gated: bool) -> None:
+    linear = make(random(64, 128), Fused(None, "silu", gated), Evening(None, 128))
+    for x in (torch.zeros(0, 128), torch.zeros(0, 128, dtype=torch.bfloat16)):
+        assert linear(x).shape == (0, 32 if gated else 64)
+        assert linear(x).dtype == x.dtype
+
+
 @pytest.mark.parametrize("kind", NATIVE)
 @pytest.mark.parametrize(("num_in", "num_out", "gated"), [(576, 960, False), (130, 194, True)])
 def test_every_kernel_gives_the_same_sums(kind: type[NativeInt8], num_in: int, num_out: int, gated: bool) -> None:

@@ -137,6 +137,8 @@ class PlainInt8:
     def wide(self, x: Tensor) -> Tensor:
         """The product without a residual in float32, as its sums are."""
         fused = self._fused
+        if not len(x):  # a step of which nothing is wanted; torch's own operations don't all take that
+            return x.new_zeros((0, len(self._weight) // (2 if fused.gated else 1)), dtype=torch.float32)
         normed = x.float() if fused.norm is None else _wide_norm(fused.norm, x)
         quantised, scales = quantise_symmetric(mix(normed, self._rotation))
         sums = torch._int_mm(quantised, self._weight.t())
