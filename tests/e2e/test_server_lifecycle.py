@@ -105,13 +105,15 @@ def test_what_is_left_at_the_drains_end_is_told_and_the_process_exits_0() -> Non
         assert time.monotonic() - started < 5.5
 
 
-def test_a_second_ctrl_c_ends_it_at_once_and_quietly() -> None:
+def test_a_second_ctrl_c_ends_it_at_once_and_everybody_is_told() -> None:
     with serving(DRAIN_TIMEOUT_S="200") as server:
-        with asking(server, body(stream=True)) as stream:
+        with asking(server, body(stream=True)) as stream, asking(server, body()) as whole:
             assert stream.recv(4096).startswith(b"HTTP/1.1 200")
             server.process.send_signal(signal.SIGINT)
             wait_for(server, 503)
             server.process.send_signal(signal.SIGINT)
+            assert read_to_the_end(stream).count(b'"error"') == 1
+            assert read_to_the_end(whole).startswith(b"HTTP/1.1 503")
             assert server.exit_code() == 0
         assert any("again to stop at once" in line for line in server.log)
         assert not any("Traceback" in line or "Error" in line for line in server.log)

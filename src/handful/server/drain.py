@@ -50,9 +50,12 @@ class Drain:
     async def run(self, timeout_s: float, last_words_s: float = 2.0) -> None:
         """Refuse new requests, wait for the accepted ones, then end those that are left and let them say so."""
         self.is_draining = True
-        if await self._wait_idle(timeout_s):
-            return
-        self.has_ended = True
+        if not await self._wait_idle(timeout_s):
+            await self.end(last_words_s)
+
+    async def end(self, last_words_s: float) -> None:
+        """End what is still going on, and wait until everybody was told."""
+        self.is_draining = self.has_ended = True
         for call in list(self._at_end):
             call()
         await self._wait_idle(last_words_s)

@@ -35,6 +35,7 @@ _LAST_SECONDS = 5
 _AGAIN = "Start the server again."
 _BACKLOG = 1024
 _TICKS_BETWEEN_CHECKS = 5
+_LAST_WORDS_S = 0.5  # after a second signal
 _SWITCH_INTERVAL_S = 0.0002
 """How long the event loop may keep the interpreter's lock when an engine waits for it, which lets it go at each call of
 a kernel and needs it back for the next, hundreds of times a step. Python's own 5 ms would let an engine stand still as
@@ -110,11 +111,12 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter) or (counter % _TICKS_BETWEEN_CHECKS == 0 and self._has_died())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn calls it so
-        """The first signal starts the drain, the second ends the process."""
+        """The first signal starts the drain, the second ends it, and so does the process; the third waits for nobody."""
         self._num_signals += 1
-        if self._num_signals > 1 or self._loop is None:
-            logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would tell how its own task was cancelled
-            self.should_exit = self.force_exit = True
+        if self._num_signals > 2 or self._loop is None:
+            self._exit_at_once()
+        elif self._num_signals == 2:
+            self._loop.call_soon_threadsafe(self._cut_drain_short)
         else:
             self._loop.call_soon_threadsafe(self._start_drain)
             with contextlib.suppress(OSError):  # whoever read what it says may have left (`handful serve 2>&1 | head`)
@@ -125,9 +127,22 @@ class DrainingServer(uvicorn.Server):
     def _start_drain(self) -> None:
         self._draining = asyncio.ensure_future(self._drain_then_exit())
 
+    def _cut_drain_short(self) -> None:
+        if self._draining is not None:
+            self._draining.cancel()
+        self._draining = asyncio.ensure_future(self._end_then_exit())
+
     async def _drain_then_exit(self) -> None:
         await self._drain.run(self._drain_timeout_s)
         self.should_exit = True
+
+    async def _end_then_exit(self) -> None:
+        await self._drain.end(_LAST_WORDS_S)
+        self._exit_at_once()
+
+    def _exit_at_once(self) -> None:
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would tell how its own task was cancelled
+        self.should_exit = self.force_exit = True
 
 
 def serve(state: ServerState, listening: socket.socket, when_ready: Callable[[ModelEntry], None]) -> None:
