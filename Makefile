@@ -18,8 +18,11 @@ BIN := $(VENV)/bin
 KERNELS := $(wildcard src/handful/model/ops/native/*.cpp src/handful/model/ops/native/*.h)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# What an extra asks for, without handful itself: installing that again would compile the kernels again.
+EXTRA := $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")'
+
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -36,15 +39,15 @@ $(VENV)/.runtime: $(BIN)/python pyproject.toml constraints.txt setup.py $(KERNEL
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	@$(PIP) --editable '.[test]'
+	@$(EXTRA) test | $(PIP) --requirement /dev/stdin
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	@$(PIP) --editable '.[test,check]'
+	@$(EXTRA) check | $(PIP) --requirement /dev/stdin
 	@touch $@
 
 $(VENV)/.wheel: $(VENV)/.test
-	@$(PIP) --editable '.[test,wheel]'
+	@$(EXTRA) wheel | $(PIP) --requirement /dev/stdin
 	@touch $@
 
 demo: $(VENV)/.runtime
