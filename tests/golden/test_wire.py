@@ -63,6 +63,16 @@ ERRORS: list[tuple[errors.HandfulError, int, dict[str, Any]]] = [
         },
     ),
     (
+        InvalidRequestError(["Error in `parameters.top_p`: input should be a valid number"], "top_p"),
+        400,
+        {
+            "error": ["Error in `parameters.top_p`: input should be a valid number"],
+            "message": "Error in `parameters.top_p`: input should be a valid number",
+            "error_type": "validation",
+            "parameter": "top_p",
+        },
+    ),
+    (
         errors.InvalidParameterError("top_p", "is wrong.", fix="Change it."),
         400,
         {

@@ -9,6 +9,8 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from handful.config import Settings
+from handful.server.task_body import id_of
+from handful.task.task import Task
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*.md"))]
@@ -77,3 +79,21 @@ def test_the_settings_page_has_every_setting_as_it_is(name: str) -> None:
     if default is not PydanticUndefined:  # one that is found out is told in words
         shown = str(default).lower() if isinstance(default, bool) else str(default)
         assert row[2].strip("`") == ("" if default is None else shown)
+
+
+def test_what_the_tasks_page_asks_of_a_task_was_made_by_a_line_before() -> None:
+    page = (ROOT / "docs" / "tasks-api.md").read_text(encoding="utf-8")
+    made: dict[str, set[str]] = {}
+    for line in page.split("```console\n")[1].split("```")[0].splitlines():
+        if (posted := re.search(r"/tasks --data-binary @(\S+)", line)) is not None:
+            task = Task.load(ROOT / posted[1])
+            made[task.name] = {id_of(example) for example in task.examples}
+        else:
+            name = line.split("/tasks/")[1].split("/")[0].split()[0]
+            assert set(re.findall(r"\bid=(\w+)", line)) <= made[name], line
+
+
+def test_the_snippet_for_a_server_that_has_just_started_waits_for_the_model() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\nimport requests\n(.*?)```", page, re.DOTALL)
+    assert '"wait_for_model": True' in snippet.split("requests.post")[0]

@@ -61,7 +61,6 @@ LabelColumnOption = Annotated[str | None, typer.Option(help="The column of --lab
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Label the texts again.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The figures as one JSON object (schema 1).")]
 
-LABELS_FILE = "labels.jsonl"
 _BATCH_SIZE = 64
 
 
@@ -104,13 +103,13 @@ def distill(task: TaskArgument, *, asked: DistillOptions) -> None:
     It tells how often the two agree on texts that were set aside, how many queries a second each answers, and with
     --labelled how right each is. If the labelling is interrupted, the same command continues.
     """
-    from handful.errors import InvalidParameterError
+    from handful.cli.usage import WrongUsageError
     from handful.learn.distil import DistilSettings
 
     if asked.encoder is not None and asked.behind is not None:
-        raise InvalidParameterError("--behind", "is for hidden states, not for an encoder.", fix="Leave one out.")
+        raise WrongUsageError("--behind", "is for hidden states, not for an encoder.", fix="Leave one out.")
     if asked.encoder_steps and asked.encoder is None:
-        raise InvalidParameterError("--encoder-steps", "needs --encoder.", fix="Add --encoder default-embeddings.")
+        raise WrongUsageError("--encoder-steps", "needs --encoder.", fix="Add --encoder default-embeddings.")
     settings = DistilSettings(
         confidence=asked.confidence,
         head=asked.head,
@@ -129,6 +128,7 @@ def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") 
     from handful.learn.distil import distil
     from handful.learn.distil_report import report_on
     from handful.learn.progress import show_steps
+    from handful.learn.saved import LABELS_FILE
     from handful.task.task import Task
 
     task = Task.load(path)
@@ -148,10 +148,26 @@ def distill_task(path: Path, asked: DistillOptions, settings: "DistilSettings") 
         is_watched = bool(settings.encoder_steps) and not asked.quiet and sys.stderr.isatty()
         advance = stack.enter_context(show_steps("tuning the encoder", is_wanted=is_watched))
         stack.enter_context(tell_of_dropped(is_quiet=asked.quiet))
-        distilled = distil(task, backend, labelled, settings, _encoder(asked), advance)
+        encoder = _encoder(asked)
+        with _telling_where_labels_are(folder / LABELS_FILE, labelled):
+            distilled = distil(task, backend, labelled, settings, encoder, advance)
         report = report_on(distilled, len(labelled.inputs), num_errors, truth)
         _save(task, folder, distilled)
     _tell(task, folder, asked, report)
+
+
+@contextlib.contextmanager
+def _telling_where_labels_are(path: Path, labelled: "Labelled") -> Iterator[None]:
+    """Where nothing can be learned of the labels, say that they needn't be asked for again."""
+    from handful.errors import InvalidInputError
+
+    try:
+        yield
+    except InvalidInputError as error:
+        if labelled.inputs:
+            kept = f"The labels are kept in {path}: the same command with a lower --confidence goes on from them, and"
+            error.fix = f"{error.fix} {kept} other texts or examples need --overwrite.".strip()
+        raise
 
 
 def _encoder(asked: DistillOptions) -> "NamedEncoder | None":
@@ -190,6 +206,7 @@ def _label(
     from handful.cli.records import Identity, RecordFile
     from handful.cli.run_loop import Tally, answer_rows, input_identity, skip_finished
     from handful.config import settings
+    from handful.learn.saved import LABELS_FILE
 
     rows, stream = source
     folder.mkdir(parents=True, exist_ok=True)
@@ -234,13 +251,13 @@ def read_labelled(path: Path, task: "Task") -> "tuple[Labelled, int]":
 def _truth(task: "Task", asked: DistillOptions) -> "tuple[list[Input], list[str]] | None":
     """The inputs of --labelled and their right labels."""
     from handful.cli.eval_options import columns_of
-    from handful.errors import InvalidParameterError
+    from handful.cli.usage import WrongUsageError
     from handful.evals.data import read_items
 
     if asked.labelled is None:
         for option, value in (("--label-column", asked.label_column), ("--label-names", asked.label_names)):
             if value is not None:
-                raise InvalidParameterError(option, "needs --labelled.")
+                raise WrongUsageError(option, "needs --labelled.")
         return None
     items = read_items(asked.labelled, task, columns_of(asked.column, asked.label_column, asked.label_names))
     return [item.inputs for item in items], [item.expected for item in items]

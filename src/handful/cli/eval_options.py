@@ -145,21 +145,21 @@ def open_encoder(name: str | None, device: Device | None) -> "NamedEncoder | Non
 
 
 def required(option: str, value: Path | None, purpose: str) -> Path:
-    """The option's value. Raises `InvalidParameterError` where it wasn't given."""
-    from handful.errors import InvalidParameterError
+    """The option's value. Raises `WrongUsageError` where it wasn't given."""
+    from handful.cli.usage import WrongUsageError
 
     if value is None:
-        raise InvalidParameterError(option, f"is missing: {purpose}.")
+        raise WrongUsageError(option, f"is missing: {purpose}.")
     return value
 
 
 def refuse_with_from(context: typer.Context) -> None:
     """With --from nothing is asked of a model, so what only an evaluation needs is refused by name."""
-    from handful.errors import InvalidParameterError
+    from handful.cli.usage import WrongUsageError
 
     allowed = {"from_folder", "json", "quiet", "fail_under"}
     for name in context.params:
         source = context.get_parameter_source(name)
         if name not in allowed and source is not None and source.name != "DEFAULT":
             option = "TASK" if name == "task" else "--" + name.replace("_", "-")
-            raise InvalidParameterError(option, "has no meaning with --from, which only reads records.")
+            raise WrongUsageError(option, "has no meaning with --from, which only reads records.")

@@ -108,6 +108,7 @@ def wordings_of(task: "Task", paths: list[str]) -> "dict[str, Task]":
 def grid_of(task: "Task", tasks: "dict[str, Task]", asked: EvalOptions) -> "Grid":
     """What is combined. Raises `InvalidParameterError` for a list that can't be read or a predictor there isn't."""
     from handful.cli.eval_options import listed
+    from handful.cli.usage import WrongUsageError
     from handful.config import settings
     from handful.errors import InvalidParameterError
     from handful.evals.askers import check_predictors
@@ -117,7 +118,7 @@ def grid_of(task: "Task", tasks: "dict[str, Task]", asked: EvalOptions) -> "Grid
     if shots is not None and min(shots) < 0:
         raise InvalidParameterError("--shots", "must be whole numbers from 0.")
     if shots is None and asked.train is not None:
-        raise InvalidParameterError("--train", "needs --shots: how many examples to draw from it.")
+        raise WrongUsageError("--train", "needs --shots: how many examples to draw from it.")
     usual = "task" if task.is_closed else "generate"
     predictors = listed("--predictor", asked.predictor or usual, str)
     check_predictors(predictors, task)

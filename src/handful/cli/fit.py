@@ -92,6 +92,7 @@ def fit(task: TaskArgument, *, asked: FitOptions) -> None:
     Tuned prompts are kept only where they say more of texts that they never saw.
     """
     from handful.cli.remote import is_url
+    from handful.cli.usage import WrongUsageError
     from handful.errors import InvalidParameterError, TaskError
     from handful.task.task import Task
 
@@ -99,7 +100,7 @@ def fit(task: TaskArgument, *, asked: FitOptions) -> None:
     if not loaded.is_closed:
         raise TaskError(f"The task `{loaded.name}` has no labels to tell apart.", fix="Give it `labels`.")
     if asked.encoder_steps is not None and asked.encoder is None:
-        raise InvalidParameterError("--encoder-steps", "needs --encoder.", fix="Add --encoder default-embeddings.")
+        raise WrongUsageError("--encoder-steps", "needs --encoder.", fix="Add --encoder default-embeddings.")
     name = _model_name(loaded, asked)
     if asked.prompt_epochs is not None and is_url(name):
         problem = f"tunes a model in this process, and {name} is behind a URL."
@@ -185,15 +186,26 @@ def _folder(task: "Task", asked: FitOptions) -> Path:
     from handful.learn.saved import JSON_FILE
 
     folder = asked.output or Path(task.name)
-    fix = "Name a folder with --output."
+    fix = "Name another folder with --output."
     if folder.is_file():
         raise InvalidParameterError("--output", f"names the file {folder}, and a classifier is a folder.", fix=fix)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / JSON_FILE).exists():
-        raise InvalidParameterError("--output", f"names {folder}, which holds other things.", fix=fix)
+        problem = f"names {folder}, which holds {_content(folder)} and no classifier."
+        raise InvalidParameterError("--output", problem, fix="Remove that, or name another folder with --output.")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         raise InvalidParameterError("--output", f"can't be made: nothing can be written to {there}.", fix=fix)
     return folder
+
+
+def _content(folder: Path) -> str:
+    """What lies in a folder that `fit` didn't write, in words."""
+    from handful.learn.saved import LABELS_FILE, is_unfinished
+
+    if is_unfinished(folder):
+        return f"{LABELS_FILE} of a `handful distill` that wasn't finished"
+    first, *others = sorted(path.name for path in folder.iterdir())
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _model_name(task: "Task", asked: FitOptions) -> str:

@@ -1,7 +1,7 @@
 """The program `handful`: its subcommands, and the one place where an error becomes a line and an exit code.
 
-Exit codes: 0 done, 1 what was asked can't be done (the line says what to change), 2 wrong usage or a fault of
-handful's own, 130 interrupted.
+Exit codes: 0 done, 1 what was asked can't be done (the line says what to change, or that a server, the Hub or a
+database doesn't answer), 2 wrong usage or a fault of handful's own, 130 interrupted.
 """
 
 import errno
@@ -14,7 +14,8 @@ import typer
 import handful
 from handful.cli import compare, distill, fit, models, prompt, run, serve, standard_streams, sweep, tokens, tune, users
 from handful.cli import eval as eval_command
-from handful.errors import HandfulError, UserError
+from handful.cli.usage import WrongUsageError
+from handful.errors import EngineError, HandfulError
 
 app = typer.Typer(
     name="handful",
@@ -39,7 +40,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
 
-EXIT_USER, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_USER, EXIT_USAGE, EXIT_FAULT, EXIT_INTERRUPTED = 1, 2, 2, 130
 
 # What the machine refuses whoever asks: a full disk or one that can't be written to, standard output's among them.
 _OF_THE_SYSTEM = frozenset(
@@ -82,7 +83,7 @@ def _run(arguments: list[str]) -> int:
         standard_streams.give_up_output()
         return EXIT_USER
     except HandfulError as error:
-        return _report(arguments, str(error), EXIT_USER if isinstance(error, UserError) else EXIT_FAULT)
+        return _report(arguments, str(error), _code_of(error))
     except OSError as error:
         standard_streams.give_up_output()
         if error.errno not in _OF_THE_SYSTEM:
@@ -92,6 +93,12 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours, told in one line
         return _report_fault(arguments, error)
     return 0
+
+
+def _code_of(error: HandfulError) -> int:
+    if isinstance(error, WrongUsageError):
+        return EXIT_USAGE
+    return EXIT_FAULT if isinstance(error, EngineError) else EXIT_USER
 
 
 def _report_fault(arguments: list[str], error: Exception) -> int:

@@ -83,12 +83,29 @@ def info(name: NameArgument, *, revision: RevisionOption = None, as_json: JsonOp
     from handful.model.catalog import describe
     from handful.model.source import resolve
 
-    described = describe(resolve(name, revision=revision, settings=settings(), local_only=True))
+    described = _as_used(describe(resolve(name, revision=revision, settings=settings(), local_only=True)))
     if as_json:
         _print_json(_description_json(described))
         return
     for label, value in _description_lines(described):
         print(f"{label:<14}{value}")
+
+
+def _as_used(described: "ModelDescription") -> "ModelDescription":
+    """An encoder of sentences may read fewer tokens than its network could."""
+    from dataclasses import replace
+
+    from handful.model.checkpoint import read_json_object
+    from handful.pipelines.tasks import MODULES_FILE
+
+    folder = described.folder
+    path = folder / "sentence_bert_config.json"
+    if not ((folder / MODULES_FILE).is_file() and path.is_file()):
+        return described
+    longest = read_json_object(path).get("max_seq_length")
+    if not (isinstance(longest, int) and longest > 0):
+        return described
+    return replace(described, context_length=min(longest, described.context_length or longest))
 
 
 def _print_table(entries: "list[CatalogEntry]") -> None:

@@ -61,19 +61,20 @@ class RunOptions:
 
 
 def check_options(asked: RunOptions) -> None:
-    """Raise InvalidParameterError for options that exclude each other."""
+    """Raise WrongUsageError for options that exclude each other, InvalidParameterError for an output that is read."""
+    from handful.cli.usage import WrongUsageError
     from handful.errors import InvalidParameterError
 
     if asked.texts and asked.input is not None:
-        raise InvalidParameterError("--input", "and texts as arguments exclude each other.")
+        raise WrongUsageError("--input", "and texts as arguments exclude each other.")
     for option, value in (("--column", asked.column), ("--format", asked.format)):
         if asked.texts and value is not None:
-            raise InvalidParameterError(option, "is for files, not for texts as arguments.")
+            raise WrongUsageError(option, "is for files, not for texts as arguments.")
     source, target = asked.input_path, asked.output
     if source is not None and target is not None and source.exists() and target.exists() and source.samefile(target):
         raise InvalidParameterError("--output", "is the input itself.", fix="Choose another file.")
     if asked.overwrite and asked.output is None:
-        raise InvalidParameterError("--overwrite", "needs --output.")
+        raise WrongUsageError("--overwrite", "needs --output.")
     if asked.json and asked.output is not None and asked.output.suffix.lower() == ".csv":
         fix = "Name a .jsonl file, or leave --json out."
-        raise InvalidParameterError("--json", "and an --output that ends in .csv exclude each other.", fix=fix)
+        raise WrongUsageError("--json", "and an --output that ends in .csv exclude each other.", fix=fix)

@@ -148,6 +148,8 @@ def _state(asked: ServeOptions) -> "ServerState":
 
         return load(name, device=device)
 
+    for file in asked.task or []:
+        _check_task_name(str(file))
     tasks = [task_of(str(file), load_encoder) for file in asked.task or []]
     kv_bytes = settings().kv_memory_mb * 2**20
     served_models, served_tasks = registries(models, tasks, load_model, purpose_of, kv_bytes)
@@ -163,6 +165,15 @@ def _state(asked: ServeOptions) -> "ServerState":
     )
     served_models.room.budget_bytes = settings().model_memory_mb * 2**20
     return ServerState(models=served_models, tasks=served_tasks, limits=limits, allowed_hosts=allowed, host=host)
+
+
+def _check_task_name(spec: str) -> None:
+    """`NAME=FILE` of a file that is there is meant so, whatever the name is. Raises InvalidInputError."""
+    from handful.protocol.names import check_name
+
+    name, equals, place = spec.partition("=")
+    if equals and Path(place).expanduser().exists() and not Path(spec).exists():
+        check_name("task", name)
 
 
 def _database(are_required: bool) -> "Database | None":
@@ -210,10 +221,10 @@ def _announce(state: "ServerState", url: str) -> None:
     if names:
         print(f"  tasks:  {', '.join(names)}")
     print("Try it from another terminal:")
-    curl = "curl"
+    curl = 'curl -H "x-wait-for-model: 1"'  # whoever pastes a line at once is answered, too
     if state.access.authenticator.is_required:
         print("  TOKEN=hf_...  # made by: handful tokens create")
-        curl = 'curl -H "Authorization: Bearer $TOKEN"'
+        curl += ' -H "Authorization: Bearer $TOKEN"'
     if names:
         first = next(iter(state.tasks)).task
         fields = ", ".join(f'"{name}": "..."' for name in first.variables)

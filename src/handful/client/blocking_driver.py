@@ -21,8 +21,11 @@ class Driver:
         self._policy = policy
         self._http = httpx.Client(transport=transport, **endpoint.httpx_options())
 
-    def run(self, call: Call) -> Answer:
-        """A call's answer of 2xx, after retries where they help. Raises what the last answer stood for."""
+    def run(self, call: Call, *, timeout_s: float | None = None) -> Answer:
+        """A call's answer of 2xx, after retries where they help. Raises what the last answer stood for.
+
+        `timeout_s` is for a call that computes nothing: a server that is silent so long isn't going to answer it.
+        """
         steps = exchange(call, self._policy)
         outcome: Answer | Failure | None = None
         while True:
@@ -35,14 +38,14 @@ class Driver:
                 time.sleep(step.seconds)
                 outcome = None
             else:
-                outcome = self.send(step)
+                outcome = self.send(step, timeout_s)
 
-    def send(self, call: Call) -> Answer | Failure:
+    def send(self, call: Call, timeout_s: float | None = None) -> Answer | Failure:
         """Send a call once."""
         try:
-            return answer_of(self._http.send(self._http.build_request(**request_options(call))))
+            return answer_of(self._http.send(self._http.build_request(**request_options(call, timeout_s))))
         except httpx.HTTPError as error:
-            return self.endpoint.failure(error)
+            return self.endpoint.failure(error) if timeout_s is None else self.endpoint.mute(error, timeout_s)
 
     def stream(self, call: Call, reader: StreamReader[Value]) -> Iterator[Value]:
         """Open with retries, then read to the end; an open response is closed whatever happens."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -12,11 +13,13 @@ import handful.client.backend_calls as calls
 from handful.client.blocking_driver import Driver
 from handful.client.exchange import Answer, Call, RetryPolicy
 from handful.client.transport import Endpoint
-from handful.errors import BusyError, HandfulError, InvalidParameterError
+from handful.errors import BusyError, HandfulError, InvalidParameterError, NotFoundError, RemoteError
 from handful.protocol.backend_requests import MAX_SCORES
 from handful.types import Generation, GenerationParameters, ModelInfo, Score, StreamEvent
 
 Value = TypeVar("Value")
+INFO_TIMEOUT_S = 10.0
+"""What a model is, is answered at once, also while it computes or loads."""
 
 
 class RemoteModel:
@@ -26,9 +29,10 @@ class RemoteModel:
     only a server's own tasks are pinned there for good.
     """
 
-    def __init__(self, driver: Driver, model: str, *, closes_driver: bool = False) -> None:
-        self._driver, self._model, self._closes_driver = driver, model, closes_driver
-        self._told: calls.Served | None = None
+    def __init__(
+        self, driver: Driver, model: str, told: calls.Served | None = None, *, closes_driver: bool = False
+    ) -> None:
+        self._driver, self._model, self._told, self._closes_driver = driver, model, told, closes_driver
 
     @property
     def info(self) -> ModelInfo:
@@ -125,8 +129,10 @@ def connect(
     """A model that `handful serve` serves, to be used wherever `handful.load` gives one: by tasks, predictors, sweeps.
 
     `url` is the server's, or that of a model (`http://host:8000/models/NAME`). Without a model it is the one served
-    first. Close it, or use it as a context manager. Raises InvalidParameterError, NotFoundError where it isn't served,
-    RemoteError where no server answers, and what the server refuses.
+    first. Close it, or use it as a context manager. `timeout_s` is the longest silence while it computes; it must say
+    within 10 seconds what it is.
+    Raises InvalidParameterError, NotFoundError where it isn't served, RemoteError where there is no server,
+    RequestTimeoutError where one is silent, and what the server refuses.
     """
     server, named = calls.split_url(url)
     if model is not None and named not in (None, model):
@@ -135,6 +141,11 @@ def connect(
     driver = Driver(Endpoint(server, token, timeout_s), policy, transport)
     try:
         return _found(driver, model or named)
+    except (NotFoundError, RemoteError) as error:
+        driver.close()
+        if named is None and urlsplit(url).path.strip("/") and _is_no_route(error):
+            raise _no_models_url(url) from None
+        raise
     except HandfulError:
         driver.close()
         raise
@@ -142,8 +153,16 @@ def connect(
 
 def _found(driver: Driver, name: str | None) -> RemoteModel:
     """The model, once the server has said that it is there."""
-    if name is None:
-        name = calls.read_served(driver.run(calls.info(None)), driver.endpoint.url).info.name
-    remote = RemoteModel(driver, name, closes_driver=True)
-    _ = remote.info
-    return remote
+    answer = driver.run(calls.info(name), timeout_s=min(driver.endpoint.timeout_s, INFO_TIMEOUT_S))
+    told = calls.read_served(answer, driver.endpoint.url)
+    return RemoteModel(driver, name or told.info.name, told, closes_driver=True)
+
+
+def _is_no_route(error: NotFoundError | RemoteError) -> bool:
+    return isinstance(error, NotFoundError) or error.status == 405
+
+
+def _no_models_url(url: str) -> NotFoundError:
+    parts = urlsplit(url)
+    problem = f"{url} is not the URL of a model."
+    return NotFoundError(problem, fix=f"A model's is such as {parts.scheme}://{parts.netloc}/models/default")

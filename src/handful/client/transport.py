@@ -5,7 +5,7 @@ server says becomes an address.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -90,14 +90,25 @@ class Endpoint:
         fix = "Give the client a longer `timeout_s`."
         return RequestTimeoutError(f"Nothing came from {self.url} within {self.timeout_s:g} seconds.", fix=fix)
 
+    def mute(self, error: httpx.HTTPError, timeout_s: float) -> Failure:
+        """What an exception of httpx means for a call that is answered at once: waiting again wouldn't help."""
+        failure = self.failure(error)
+        if isinstance(error, httpx.ConnectTimeout):
+            return replace(failure, was_sent=True)
+        if not isinstance(error, httpx.TimeoutException):
+            return failure
+        problem = f"{self.url} accepts connections and doesn't answer: nothing came within {timeout_s:g} seconds."
+        return replace(failure, error=RequestTimeoutError(problem, fix="Is it `handful serve` that listens there?"))
+
     def lost(self, kind: str) -> HandfulError:
         """A connection ended before its answer did, for a reason of this `kind`."""
         return RemoteError(f"The connection to {self.url} broke ({kind}).", retryable=True)
 
 
-def request_options(call: Call) -> dict[str, Any]:
-    """Keyword arguments of httpx's `build_request`."""
-    return {"method": call.method, "url": call.path, "content": call.body, "headers": dict(call.headers)}
+def request_options(call: Call, timeout_s: float | None = None) -> dict[str, Any]:
+    """Keyword arguments of httpx's `build_request`; `timeout_s` in place of the client's own."""
+    options = {"method": call.method, "url": call.path, "content": call.body, "headers": dict(call.headers)}
+    return options if timeout_s is None else options | {"timeout": timeout_s}
 
 
 def answer_of(response: httpx.Response, *, with_body: bool = True) -> Answer:

@@ -28,6 +28,8 @@ from handful.types import ModelInfo, TunedPrefix
 
 FORMAT = "handful-classifier-1"
 JSON_FILE, ARRAYS_FILE = "classifier.json", "arrays.safetensors"
+LABELS_FILE = "labels.jsonl"
+"""What `handful distill` writes first: the texts with the prompt's labels, from which a rerun goes on."""
 
 Arrays = dict[str, NDArray[Any]]
 Labelled = tuple[str, Any]
@@ -146,14 +148,25 @@ def contents_of(folder: Path, *formats: str) -> tuple[dict[str, Any], Arrays]:
         content = json.loads((folder / JSON_FILE).read_text(encoding="utf-8"))
         arrays = load_file(folder / ARRAYS_FILE)
     except FileNotFoundError as error:
-        raise NotFoundError(
-            f"There is no saved classifier in {folder}: {Path(error.filename).name} is missing."
-        ) from None
+        raise _missing(folder, Path(error.filename).name) from None
     except (ValueError, SafetensorError) as error:
         raise InvalidInputError(f"The classifier in {folder} is damaged: {error}") from None
     if not isinstance(content, dict) or content.get("format") not in formats:
         raise InvalidInputError(f"{folder / JSON_FILE} is no classifier that can be read here ({', '.join(formats)}).")
     return content, arrays
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether `handful distill` labelled texts there, or began to, and hasn't made a classifier of them."""
+    return (folder / LABELS_FILE).is_file() and not (folder / JSON_FILE).exists()
+
+
+def _missing(folder: Path, name: str) -> NotFoundError:
+    if not is_unfinished(folder):
+        return NotFoundError(f"There is no saved classifier in {folder}: {name} is missing.")
+    problem = f"There is no saved classifier in {folder}: its distillation wasn't finished."
+    fix = f"Run the same `handful distill` with --output {folder} again: it goes on from the labels that are there."
+    return NotFoundError(problem, fix=fix)
 
 
 def load(folder: Path, model: Backend, encoder: Encoder | None = None) -> Saved:

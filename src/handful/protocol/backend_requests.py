@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.protocol.fields import Texts, as_tuple, null_is_unset
+from handful.protocol.fields import Choices, Texts, as_tuple, null_is_unset
 from handful.protocol.openai_fields import Prompts, prompts_of
 from handful.protocol.payload import parse_request
 from handful.protocol.problems import validate
@@ -50,7 +50,7 @@ class BackendParameters(BaseModel):
     best_of: int | None = Field(default=None, description="Completions to draw; the most probable are returned.")
     max_time: float | None = Field(default=None, description="Seconds after which the text so far is returned.")
     stop: Texts = Field(default=[], description="End sequences; the one that ended a text is told beside it.")
-    choices: Texts = Field(default=[], description="The text is one of these, its leading space included.")
+    choices: Choices | None = Field(default=None, description="The text is one of these, leading space included.")
     logprobs: int | None = Field(default=None, description="Log-probabilities, and those of so many best alternatives.")
     echo: bool = Field(default=False, description="Also return the prompt's tokens.")
     ignore_eos: bool = Field(default=False, description="Go on behind the model's own end of text.")

@@ -6,6 +6,7 @@ streams, which is what the Inference API's and TGI's clients expect. `parameter`
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ VALIDATION, GENERATION, OVERLOADED, INCOMPLETE = "validation", "generation", "ov
 NOT_FOUND, TIMEOUT, NOT_READY, TOO_LONG = "not_found", "timeout", "not_ready", "prompt_too_long"
 MAX_WAIT_S = 3600.0
 _MAX_MESSAGE = 2000
+_PLACE = re.compile(r"\AError in `[^`]*`: ")
 
 
 def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> HandfulError:
@@ -68,7 +70,7 @@ def error_from_event(fields: Mapping[str, Any]) -> HandfulError:
 def _refusal(status: int, fields: Mapping[str, Any], message: str) -> HandfulError:
     parameter = fields.get("parameter")
     if isinstance(parameter, str):
-        return InvalidParameterError(parameter, message.removeprefix(f"`{parameter}` "))
+        return InvalidParameterError(parameter, _PLACE.sub("", message).removeprefix(f"`{parameter}` "))
     return PromptTooLongError(message) if status == 422 else InvalidInputError(message)
 
 

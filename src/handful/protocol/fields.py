@@ -31,6 +31,13 @@ def _check_texts(value: object) -> object:
     return value
 
 
+def _check_choices(value: object) -> object:
+    """Refuse a list of nothing: read as "any text" it would undo what was asked for."""
+    if value == []:
+        raise PydanticCustomError("choices", "should have at least one text: leave it out where any text will do")
+    return value
+
+
 def null_is_unset(value: object) -> object:
     """Older clients send every parameter, with null where it is unset."""
     return {key: part for key, part in value.items() if part is not None} if isinstance(value, dict) else value
@@ -38,6 +45,9 @@ def null_is_unset(value: object) -> object:
 
 Texts = Annotated[str | list[str], BeforeValidator(_check_texts)]
 """A string or a list of at most `MAX_TEXTS` strings, all of them encodable as UTF-8."""
+
+Choices = Annotated[Texts, BeforeValidator(_check_choices)]
+"""The same with at least one text."""
 
 
 def as_tuple(texts: str | list[str] | None) -> tuple[str, ...]:

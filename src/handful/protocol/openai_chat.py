@@ -21,6 +21,7 @@ from handful.types import GenerationParameters
 DEFAULT_MAX_TOKENS = 1024
 MAX_MESSAGES = 4096
 MAX_CHAT_TOP_LOGPROBS = 20
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 _REFUSED = {
     "user": "isn't supported: callers are told apart by their API tokens.",
     "tools": "isn't supported.",
@@ -48,11 +49,11 @@ class TextPart(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """One message. Which roles there are, and in which order, the model's chat template decides."""
+    """One message. The roles are OpenAI's; which of them a model takes, and where, its chat template decides."""
 
     model_config = STRICT
 
-    role: str = Field(min_length=1, max_length=64, description="`system`, `user`, `assistant`, ...")
+    role: Role = Field(description="Who says it.")
     content: str | list[TextPart] = Field(description="A text, or a list of text parts.")
     name: str | None = Field(default=None, max_length=64, description="For templates that tell speakers apart.")
 
@@ -123,7 +124,7 @@ class ChatRequest(SamplingFields):
         """Refuse what is not text: JSON can spell half a surrogate pair."""
         for i, message in enumerate(self.messages):
             try:
-                f"{message.role}{message.text}{message.name}".encode()
+                f"{message.text}{message.name}".encode()
             except UnicodeEncodeError:
                 problem = f"Error in `messages.{i}`: holds half a surrogate pair, which is not text"
                 raise InvalidInputError(problem) from None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from handful.errors import InvalidInputError, InvalidParameterError
-from handful.protocol.fields import MAX_TEXTS, Texts, as_tuple, null_is_unset
+from handful.protocol.fields import MAX_TEXTS, Choices, Texts, as_tuple, null_is_unset
 from handful.types import GenerationParameters, Prompt
 
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -81,7 +81,7 @@ class SamplingFields(BaseModel):
     top_p: float | None = Field(default=None, description="Sample among the fewest tokens of this total probability.")
     n: int = Field(default=1, description="Texts to return for each prompt; above 1 only sampled.")
     stop: Texts | None = Field(default=None, description="End sequences. The one that ended the text is not in it.")
-    guided_choice: Texts | None = Field(default=None, description="The text is one of these, leading space included.")
+    guided_choice: Choices | None = Field(default=None, description="The text is one of these, leading space included.")
     seed: int | None = Field(default=None, description="Makes a sampled text reproducible.")
     presence_penalty: float = Field(default=0.0, description="-2 to 2, once for each token generated before.")
     frequency_penalty: float = Field(default=0.0, description="-2 to 2, for each time a token was generated before.")

@@ -9,17 +9,21 @@ from handful.errors import InvalidInputError
 
 MAX_PROBLEMS = 10
 _MAX_NAME = 60
+_AROUND = frozenset({"parameters", "generate_parameters", "options"})
 _TYPE = re.compile(r"(str|int|float|bool|dict|list|tuple)(\[.*\])?", re.DOTALL)
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class InvalidRequestError(InvalidInputError):
-    """A request body doesn't fit its schema. `problems` has one sentence for each thing to change."""
+    """A request body doesn't fit its schema. `problems` has one sentence for each thing to change.
 
-    def __init__(self, problems: list[str]) -> None:
+    `parameter` is the parameter that all of them are about, or "" where they are about several or about an input.
+    """
+
+    def __init__(self, problems: list[str], parameter: str = "") -> None:
         super().__init__(" ".join(problems))
-        self.problems = problems
+        self.problems, self.parameter = problems, parameter
 
 
 def validate(schema: type[Model], value: object) -> Model:
@@ -27,7 +31,7 @@ def validate(schema: type[Model], value: object) -> Model:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        raise InvalidRequestError(describe(error, schema)) from None
+        raise InvalidRequestError(describe(error, schema), _parameter(error)) from None
 
 
 def describe(error: ValidationError, schema: type[BaseModel]) -> list[str]:
@@ -38,6 +42,20 @@ def describe(error: ValidationError, schema: type[BaseModel]) -> list[str]:
     if len(found) > MAX_PROBLEMS:
         sentences.append(f"And {len(found) - MAX_PROBLEMS} more problems.")
     return sentences
+
+
+def _parameter(error: ValidationError) -> str:
+    """The one parameter that doesn't fit, under the name that a value out of its range is told under; or ""."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    names = {_parameter_at(problem["loc"]) for problem in found}
+    return names.pop() if len(names) == 1 else ""
+
+
+def _parameter_at(location: tuple[int | str, ...]) -> str:
+    if not location or location[0] == "inputs":
+        return ""
+    inner = [part for part in location if part not in _AROUND] or location[-1:]
+    return str(inner[0])[:_MAX_NAME]
 
 
 def _sentence(kind: str, location: tuple[int | str, ...], message: str, schema: type[BaseModel]) -> str:

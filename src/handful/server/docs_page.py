@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from handful.server.openapi_shared import spoken
+from handful.server.openapi_tasks import PATH
 
 router = APIRouter(tags=["health"])
 _HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
@@ -50,12 +51,14 @@ def _route(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f"<details><summary><code>{method.upper()} {escape(path)}</code> {escape(operation['summary'])}</summary>"
     yield f"<p>{escape(operation['description'])}</p>"
     yield from _parameters(operation.get("parameters", ()))
-    for name, body in _examples(operation.get("requestBody", {}).get("content", {})) or [("", None)]:
-        yield f"<p>{escape(name)}</p><pre>{escape(_command(method, path, operation, body))}</pre>"
+    for name, body in _examples(operation.get("requestBody", {}).get("content", {})) or [("", {"value": None})]:
+        said = f"{name}: {body['summary']}" if "summary" in body else name
+        yield f"<p>{escape(said)}</p><pre>{escape(_command(method, path, operation, body))}</pre>"
     done = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
     for status, answer in done.items():
         yield f"<p>{status}: {escape(answer['description'])}</p>"
-        for name, value in _examples(answer.get("content", {})):
+        for name, example in _examples(answer.get("content", {})):
+            value = example["value"]
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield f"<pre>{escape(f'{name}: {shown}' if name else shown)}</pre>"
     failures = (
@@ -80,21 +83,21 @@ def _shown(parameter: dict[str, Any]) -> Any:
     return shown[0] if isinstance(shown, list) else shown
 
 
-def _examples(content: dict[str, Any]) -> list[tuple[str, Any]]:
+def _examples(content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The examples of a body or an answer, each with its name, or "" for the only one."""
-    found: list[tuple[str, Any]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     for described in content.values():
-        found += [(name, each["value"]) for name, each in described.get("examples", {}).items()]
-        found += [("", described["example"])] if "example" in described else []
+        found += described.get("examples", {}).items()
+        found += [("", {"value": described["example"]})] if "example" in described else []
     return found
 
 
-def _command(method: str, path: str, operation: dict[str, Any], body: Any) -> str:
-    """How curl asks; `$URL` stands for the server's address."""
-    query = ""
+def _command(method: str, path: str, operation: dict[str, Any], example: dict[str, Any]) -> str:
+    """How curl asks for an example; `$URL` stands for the server's address."""
+    body, names, query = example["value"], example.get(PATH, {}), ""
     for each in operation.get("parameters", ()):
         if each["in"] == "path":
-            path = path.replace(f"{{{each['name']}}}", str(_shown(each)))
+            path = path.replace(f"{{{each['name']}}}", str(names.get(each["name"], _shown(each))))
         elif each["in"] == "query" and each.get("required"):
             query = f"?{each['name']}={_shown(each)}"
     verb = "" if method == ("get" if body is None else "post") else f"-X {method.upper()} "

@@ -88,7 +88,7 @@ def status_of(error: errors.HandfulError) -> tuple[int, str]:
 def error_fields(error: errors.HandfulError) -> dict[str, Any]:
     """What an error adds to its body beside the sentences."""
     fields: dict[str, Any] = {}
-    if isinstance(error, errors.InvalidParameterError):
+    if isinstance(error, errors.InvalidParameterError | InvalidRequestError) and error.parameter:
         fields["parameter"] = error.parameter
     if isinstance(error, errors.NotReadyError):
         fields["estimated_time"] = round(error.estimated_time_s, 1)

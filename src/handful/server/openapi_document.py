@@ -10,6 +10,7 @@ from handful.server.auth_scopes import is_open
 from handful.server.openapi import AS_IS
 from handful.server.openapi_parameters import examples_of, headers_of
 from handful.server.openapi_shared import share
+from handful.server.openapi_tasks import asked_of
 
 SCHEME = "token"
 _SCHEME = {
@@ -64,6 +65,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             if _can_stream(operation):
                 operation["responses"]["200"].setdefault("content", {})[CONTENT_TYPE] = _stream_of(operation)
             _describe_parameters(operation, method, path)
+            _describe_tasks(operation, path)
             if _FRAMEWORKS_OWN[0] in json.dumps(operation["responses"].get("422", {})):
                 del operation["responses"]["422"]
     document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]["text/plain"]["example"] = _FIGURES
@@ -85,6 +87,13 @@ def _describe_parameters(operation: dict[str, Any], method: str, path: str) -> N
             each["example"] = known[each["name"]]
     if described:
         operation["parameters"] = described
+
+
+def _describe_tasks(operation: dict[str, Any], path: str) -> None:
+    """Beside the example of each task's body, which model is asked."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    for task, example in content.get("examples", {}).items():
+        example.update(asked_of(task, path))
 
 
 def _stream_of(operation: dict[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter) or (counter % _TICKS_BETWEEN_CHECKS == 0 and self._has_died())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn calls it so
-        """The first signal starts the drain, the second ends it, and so does the process; the third waits for nobody."""
+        """The first signal starts the drain; the second ends it, and the process; the third waits for nobody."""
         self._num_signals += 1
         if self._num_signals > 2 or self._loop is None:
             self._exit_at_once()

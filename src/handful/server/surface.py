@@ -84,7 +84,7 @@ def shaped_event(failure: Failure, path: str) -> dict[str, Any]:
 def _openai_error(failure: Failure, status: int) -> dict[str, Any]:
     kind = "server_error" if status >= 500 else _OPENAI_TYPES.get(status, "invalid_request_error")
     found = _FIELD.match(failure.message)
-    param = failure.fields.get("parameter", found[1] if found else None)
+    param = found[1] if found else failure.fields.get("parameter")  # the sentence has the whole way to it
     name = _OPENAI_NAMES.get(str(param), param)  # what the model said of a parameter under its own name
     message = failure.message if name == param else failure.message.replace(f"`{param}`", f"`{name}`")
     return {"message": message, "type": kind, "code": _code(failure), "param": name}

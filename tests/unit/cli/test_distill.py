@@ -156,17 +156,26 @@ def test_labels_that_the_labelled_rows_call_otherwise_can_be_named(shell: Shell,
     assert json.loads(out)["accuracy"]["prompt"]["num_tried"] == 40
 
 
+def test_where_the_prompt_is_sure_of_too_few_the_labels_are_kept_and_the_way_on_is_told(
+    shell: Shell, backend: StructuredBackend
+) -> None:
+    asked = ("t.yaml", "-u", "texts.txt", "--output", "made")
+    code, _, err = shell(*asked, "--confidence", "0.999")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "The labels are kept in made/labels.jsonl: the same command with a lower --confidence goes on" in err
+    backend.calls.clear()
+    code, out, err = shell(*asked, "--confidence", "0.5")
+    assert (code, "200 texts labelled" in out) == (0, True), err
+    assert sum(count for method, count in backend.calls if method == "score" and count > 1) < 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("t.yaml", "-u", "none.txt"), "none.txt can't be read"),
         (("t.yaml", "-u", "empty.txt"), "has no text"),
         (("open.yaml", "-u", "texts.txt"), "no labels"),
-        (("t.yaml", "-u", "texts.txt", "--label-column", "x"), "`--label-column` needs"),
         (("t.yaml", "-u", "texts.txt", "--labelled", "wrong.csv"), "`nice` is no label"),
-        (("t.yaml", "-u", "texts.txt", "--label-names", "0=bad"), "`--label-names` needs"),
-        (("t.yaml", "-u", "texts.txt", "--encoder", "x", "--behind", "query"), "`--behind` is for"),
-        (("t.yaml", "-u", "texts.txt", "--encoder-steps", "5"), "`--encoder-steps` needs"),
         (("t.yaml", "-u", "two.txt"), "Lower the confidence"),
     ],
 )
@@ -177,3 +186,17 @@ def test_what_cannot_be_done_is_told(shell: Shell, tmp_path: Path, arguments: tu
     (tmp_path / "wrong.csv").write_text("text,label\na,nice\nb,bad\n")
     code, _, err = shell(*arguments)
     assert (code, said in err) == (1, True), err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--label-column", "x"), "`--label-column` needs"),
+        (("--label-names", "0=bad"), "`--label-names` needs"),
+        (("--encoder", "x", "--behind", "query"), "`--behind` is for"),
+        (("--encoder-steps", "5"), "`--encoder-steps` needs"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    code, _, err = shell("t.yaml", "-u", "texts.txt", *arguments)
+    assert (code, said in err) == (2, True), err

@@ -194,8 +194,6 @@ def test_a_task_yaml_of_the_harness_is_measured(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("mood.yaml", "--output", "run"), "`--data` is missing"),
-        (("mood.yaml", "--data", "rows.csv"), "`--output` is missing"),
         (("mood.yaml", "--data", "empty.csv", "--output", "run"), "empty.csv has no rows"),
         (("mood.yaml", "--data", "none.csv", "--output", "run"), "no data file none.csv"),
         (("mood.yaml", "--data", "rows.csv", "--text-column", "body", "--output", "run"), "no column `body`"),
@@ -203,7 +201,6 @@ def test_a_task_yaml_of_the_harness_is_measured(shell: Shell) -> None:
         (("mood.yaml", "--data", "rows.csv", "--shots", "2,2", "--output", "run"), "`--shots` names a value twice"),
         (("mood.yaml", "--data", "rows.csv", "--shots", "-1", "--output", "run"), "`--shots` must be"),
         (("mood.yaml", "--data", "rows.csv", "--shots", "64", "--output", "run"), "too few for 32"),
-        (("mood.yaml", "--data", "rows.csv", "--train", "rows.csv", "--output", "run"), "`--train` needs --shots"),
         (("mood.yaml", "--data", "rows.csv", "--predictor", "magic", "--output", "run"), "`magic`"),
         (("mood.yaml", "--data", "rows.csv", "--variant", "mood.yaml", "--output", "run"), "Two tasks are named"),
         (("mood.yaml", "--data", "rows.csv", "--variant", "shout.yaml", "--output", "run"), "no other wording"),
@@ -217,8 +214,6 @@ def test_a_task_yaml_of_the_harness_is_measured(shell: Shell) -> None:
         (("mood.yaml", "--data", "rare.csv", "--shots", "4", "--output", "run"), "1 row labelled `bad`: too few for 2"),
         (("none.yaml", "--data", "rows.csv", "--output", "run"), "no task file none.yaml"),
         (("--from", "nowhere"), "holds no evaluation"),
-        (("--from", "nowhere", "--shots", "2"), "`--shots` has no meaning with --from"),
-        (("mood.yaml", "--from", "nowhere"), "`TASK` has no meaning with --from"),
     ],
 )
 def test_what_can_not_be_done_is_one_line_with_a_way_out(shell: Shell, arguments: tuple[str, ...], told: str) -> None:
@@ -339,10 +334,29 @@ def test_a_sweep_is_a_grid_with_samples_and_can_be_shown_again(shell: Shell) -> 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("eval", "mood.yaml", "--output", "run"), "`--data` is missing"),
+        (("eval", "mood.yaml", "--data", "rows.csv"), "`--output` is missing"),
+        (("eval", "mood.yaml", "--data", "a.csv", "--train", "b.csv", "--output", "run"), "`--train` needs --shots"),
+        (("eval", "--from", "nowhere", "--shots", "2"), "`--shots` has no meaning with --from"),
+        (("eval", "mood.yaml", "--from", "nowhere"), "`TASK` has no meaning with --from"),
+        (("sweep", "shout.yaml", "--data", "loud.csv"), "`--output` is missing"),
+        (("sweep", "shout.yaml", "--output", "grid"), "`--data` is missing"),
+    ],
+)
+def test_options_that_are_missing_or_do_not_go_together_are_wrong_usage(
+    shell: Shell, arguments: tuple[str, ...], told: str
+) -> None:
+    code, out, err = shell(*arguments)
+    assert (code, out, len(err.splitlines()), shell.opened) == (2, "", 1, [])
+    assert told in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
         (("mood.yaml", "--data", "rows.csv", "--output", "grid"), "has labels"),
         (("shout.yaml", "--data", "loud.csv", "--temperature", "warm", "--output", "grid"), "`--temperature` holds"),
         (("shout.yaml", "--data", "loud.csv", "--temperature", "-1", "--output", "grid"), "`temperature` must be"),
-        (("shout.yaml", "--data", "loud.csv"), "`--output` is missing"),
         (("--from", "nowhere"), "holds no evaluation"),
     ],
 )

@@ -153,13 +153,16 @@ def test_texts_that_are_given_twice_are_told_of_and_rows_that_are_the_tasks_exam
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--encoder-steps", "3"), "`--encoder-steps` needs --encoder. Add --encoder default-embeddings."),
         (
             ("--prompt-epochs", "5", "--model", "http://127.0.0.1:1/models/m"),
             "`--prompt-epochs` tunes a model in this process, and http://127.0.0.1:1/models/m is behind a URL. ",
         ),
         (("--output", "rows.csv"), "`--output` names the file rows.csv, and a classifier is a folder."),
-        (("--output", "full"), "`--output` names full, which holds other things."),
+        (
+            ("--output", "full"),
+            "`--output` names full, which holds mine.txt and no classifier. Remove that, or name another ",
+        ),
+        (("--output", "half"), "`--output` names half, which holds labels.jsonl of a `handful distill` that wasn't "),
         (("--output", "rows.csv/made"), "`--output` can't be made: nothing can be written to "),
         (("--label-names", "x"), "`--label-names` can't be 'x'"),
         (("--data", "few.csv", "--prompt-epochs", "5"), "Tuning prompts needs 32 examples of every label; the rarest"),
@@ -172,6 +175,8 @@ def test_what_can_not_be_is_one_line_before_a_model_is_loaded(
     monkeypatch.setattr(run_command, "open_backend", lambda name, **options: pytest.fail("loaded in vain"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("precious")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "labels.jsonl").write_text("")
     write_rows(tmp_path / "few.csv", 5)
     code, out, err = shell(*FIT, *arguments)
     assert (code, out) == (1, "")
@@ -188,6 +193,14 @@ def test_examples_that_do_not_fit_are_told_of_once_and_without_lines_of_python(
     for command in (FIT, ("run", "t", "good 7", "bad 7"), ("run", "t", "--input", "rows.csv")):
         assert shell(*command)[2] == told
         assert shell(*command, "--quiet")[2] == ""
+
+
+def test_steps_of_tuning_an_encoder_without_one_are_wrong_usage(shell: Shell) -> None:
+    code, _, err = shell(*FIT, "--encoder-steps", "3")
+    assert (code, err) == (
+        2,
+        "error: `--encoder-steps` needs --encoder. Add --encoder default-embeddings.\n",
+    )
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "1.5", "many"])

@@ -7,7 +7,17 @@ import pytest
 
 from handful.cli import run as run_command
 from handful.cli.main import main
-from handful.errors import BusyError, EngineError, HandfulError, NotFoundError, TaskError
+from handful.cli.usage import WrongUsageError
+from handful.errors import (
+    BusyError,
+    EngineError,
+    NotFoundError,
+    NotReadyError,
+    RemoteError,
+    RequestTimeoutError,
+    StoreError,
+    TaskError,
+)
 
 Ended = tuple[int, str, str]
 
@@ -42,8 +52,12 @@ def test_what_is_done_is_0(end: Callable[..., Ended]) -> None:
         (NotFoundError("Nothing there.", fix="Look elsewhere."), 1),
         (TaskError("t.yaml:3: `labels` is empty."), 1),
         (EngineError("It broke."), 2),
-        (BusyError("Full."), 2),
-        (HandfulError("Something."), 2),
+        (WrongUsageError("--data", "is missing: the labelled rows."), 2),
+        (RemoteError("No server answers at http://127.0.0.1:9."), 1),
+        (NotReadyError("The Hub can't be reached."), 1),
+        (RequestTimeoutError("Nothing came."), 1),
+        (StoreError("The database can't be reached."), 1),
+        (BusyError("Full."), 1),
         (ZeroDivisionError("division by zero"), 2),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from handful.cli.models import readable_size
 from tests.unit.model.fake_hub import running_hub
 from tests.unit.model.tiny_models import checkpoint
+from tests.unit.pipelines import tiny_nlp
 
 
 def handful(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +56,11 @@ def test_info_is_readable(tmp_path: Path) -> None:
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert (lines["architecture"], lines["engine"], lines["context"]) == ("gpt2", "native", "640 tokens")
     assert "\x1b" not in done.stdout
+
+
+def test_info_says_how_much_an_encoder_of_sentences_reads_and_not_what_its_network_could(tmp_path: Path) -> None:
+    done = handful(tmp_path, "info", str(tiny_nlp.checkpoint("sentence-bert")), "--json")
+    assert json.loads(done.stdout)["context_length"] == 40
 
 
 @pytest.mark.parametrize(

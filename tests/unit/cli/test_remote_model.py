@@ -100,6 +100,8 @@ def test_the_token_comes_from_the_option_or_the_environment(
         (("run", "mood.yaml", "a", "--model", "http://127.0.0.1:9/models/x", "--precision", "int8"), "`--precision`"),
         (("run", "mood.yaml", "a", "--model", "http://127.0.0.1:9/models/x", "--device", "cpu"), "`--device`"),
         (("run", "mood.yaml", "a", "--model", "http://user:secret@127.0.0.1:9"), "`url` must have no user"),
+        (("run", "mood.yaml", "a", "--model", "ftp://x/y"), "`--model` is ftp://x/y, and of URLs only http and https"),
+        (("prompt", "mood.yaml", "a", "--model", "ftp://x/y"), "only http and https are understood. Such as http://"),
         (("run", "mood.yaml", "a", "--token", "hf_x"), "`--token` is for"),
         (("prompt", "mood.yaml", "a", "--token", "hf_x"), "`--token` is for"),
     ],

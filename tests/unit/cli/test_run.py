@@ -320,13 +320,9 @@ def test_no_escape_byte_reaches_a_stream_that_is_no_terminal(shell: Shell) -> No
     ("arguments", "message"),
     [
         (["nope.yaml", "a"], "There is no task file nope.yaml."),
-        (["shout.yaml", "a", "--input", "in.txt"], "exclude each other"),
         (["shout.yaml", "--input", "nope.txt"], "The input nope.txt can't be read"),
         (["shout.yaml", "--input", "."], "The input . can't be read"),
-        (["shout.yaml", "a", "--column", "x"], "`--column` is for files"),
         (["shout.yaml", "--column", "x"], "`--column` has no meaning for plain text"),
-        (["shout.yaml", "a", "--overwrite"], "`--overwrite` needs --output"),
-        (["shout.yaml", "a", "--json", "--output", "o.csv"], "`--json` and an --output that ends in .csv"),
         (["shout.yaml", "a", "--output", "no/such/o.jsonl"], "can't be written"),
         (["shout.yaml", "a", "--output", "/dev/null"], "no ordinary file"),
         (["pair.yaml", "--format", "txt"], "A line of text can't hold the 2 values"),
@@ -340,6 +336,21 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_one(shell: Shell, argumen
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
     assert shell.opened == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "--input", "in.txt"], "`--input` and texts as arguments exclude each other."),
+        (["a", "--column", "x"], "`--column` is for files"),
+        (["a", "--overwrite"], "`--overwrite` needs --output"),
+        (["a", "--json", "--output", "o.csv"], "`--json` and an --output that ends in .csv"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(shell: Shell, arguments: list[str], message: str) -> None:
+    done = shell("run", "shout.yaml", *arguments)
+    assert (done.code, done.err.count("\n"), shell.opened) == (2, 1, [])
+    assert message in done.err
 
 
 def test_the_input_cannot_be_the_output(shell: Shell) -> None:
@@ -591,3 +602,11 @@ def test_what_a_saved_classifier_cannot_honour_is_refused_by_name(shell: Shell, 
     (shell.folder / "empty").mkdir()
     found = shell("run", str(shell.folder / "empty"), "one")
     assert (found.code, "There is no saved classifier" in found.err) == (1, True), found.err
+
+
+def test_a_folder_whose_distillation_was_not_finished_is_told_with_the_way_to_finish_it(shell: Shell) -> None:
+    (shell.folder / "half").mkdir()
+    shell.write("half/labels.jsonl", "")
+    found = shell("run", "half", "one")
+    assert found.code == 1
+    assert "in half: its distillation wasn't finished. Run the same `handful distill` with --output half" in found.err

@@ -1,11 +1,13 @@
 """A model behind a real server is the same `Backend` as in this process: the same answers, the same errors."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import partial
 
+import httpx
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ import handful
 from handful import AsyncClient, Client, connect
 from handful.backend import AsyncBackend, Backend
 from handful.client import backend_calls
+from handful.client import remote as remote_module
 from handful.client.remote import RemoteModel
 from handful.config import Settings
 from handful.errors import (
@@ -22,6 +25,7 @@ from handful.errors import (
     NotFoundError,
     PromptTooLongError,
     RemoteError,
+    RequestTimeoutError,
 )
 from handful.local import LocalModel, load
 from handful.protocol.backend_requests import BackendParameters
@@ -279,6 +283,47 @@ def test_a_model_that_is_not_there_is_told_at_once(
 def test_without_a_server_connecting_says_so() -> None:
     with pytest.raises(RemoteError, match="No server answers"):
         connect("http://127.0.0.1:9", retries=0)
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_module, "INFO_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(RequestTimeoutError) as raised:
+            connect(there)
+    assert str(raised.value).startswith(f"{there} accepts connections and doesn't answer: nothing came within 0.2 sec")
+
+
+def test_a_connection_that_takes_too_long_is_tried_once() -> None:
+    tried = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        tried.append(request)
+        raise httpx.ConnectTimeout("x")
+
+    with pytest.raises(RemoteError, match="No server answers"):
+        connect("http://server", transport=httpx.MockTransport(handler))
+    assert len(tried) == 1
+
+
+def test_only_the_question_what_a_model_is_must_be_answered_soon(remote: RemoteModel, url: str) -> None:
+    waited = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        waited.append(request.extensions["timeout"]["read"])
+        return httpx.get(f"{url}{request.url.path}") if request.method == "GET" else httpx.Response(200, json=[7])
+
+    with connect("http://server/models/tiny", transport=httpx.MockTransport(handler)) as there:
+        assert there.info == replace(remote.info, source="http://server")
+        assert there.count_tokens("a") == 7
+    assert waited == [10.0, 600.0]
+
+
+@pytest.mark.parametrize("path", ["/tasks/mood", "/nothing", "/v1/completions"])
+def test_a_url_that_is_no_models_is_told_with_one_that_would_be(url: str, path: str) -> None:
+    with pytest.raises(NotFoundError) as raised:
+        connect(url + path)
+    assert str(raised.value) == f"{url}{path} is not the URL of a model. A model's is such as {url}/models/default"
 
 
 def test_every_parameter_has_its_place_on_the_wire() -> None:

@@ -92,6 +92,27 @@ def test_what_does_not_fit_is_named(task: NlpTask, body: Any, sentence: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("task", "body", "name"),
+    [
+        ("zero-shot-classification", {"inputs": "a"}, "candidate_labels"),
+        ("text-classification", {"inputs": "a", "parameters": {"top_k": "two"}}, "top_k"),
+        ("text-classification", {"inputs": "a", "parameters": {"topk": 1}}, "topk"),
+        ("text-classification", {"inputs": "a", "parameters": 3}, "parameters"),
+        ("table-question-answering", {"inputs": TABLE, "parameters": {"truncation": 3}}, "truncation"),
+        ("summarization", {"inputs": "a", "parameters": {"generate_parameters": {"top_k": "two"}}}, "top_k"),
+        ("fill-mask", {"inputs": "a", "options": {"use_gpu": "yes"}}, "use_gpu"),
+        ("fill-mask", {"inputs": "a", "parameters": {"top_k": "two", "truncation": "no"}}, ""),
+        ("fill-mask", {"inputs": 3}, ""),
+        ("question-answering", {"inputs": {"question": "a"}}, ""),
+    ],
+)
+def test_a_parameter_that_alone_does_not_fit_is_named_by_itself(task: NlpTask, body: Any, name: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        asked(task, body)
+    assert refused.value.parameter == name
+
+
+@pytest.mark.parametrize(
     ("task", "parameters", "name"),
     [
         ("text-classification", {"top_k": 0}, "top_k"),

@@ -2,14 +2,14 @@
 
 import base64
 import json
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from handful.errors import HandfulError, InvalidParameterError
+from handful.errors import HandfulError, InvalidInputError, InvalidParameterError
 from handful.protocol.openai_answer import Heading
-from handful.protocol.openai_chat import ChatRequest
+from handful.protocol.openai_chat import ChatRequest, Role
 from handful.protocol.openai_chat_answer import ChatWriter, chat_answer
 from handful.protocol.openai_embeddings import EmbeddingRequest, embedding_answer
 from handful.types import Alternative, Completion, Generation, StreamEvent, Token
@@ -41,12 +41,27 @@ def test_content_is_a_text_or_text_parts() -> None:
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
         [{"role": "user", "content": "a", "tool_calls": []}],
         [{"role": "", "content": "a"}],
+        [{"role": 1, "content": "a"}],
+        [{"role": "User", "content": "a"}],
         [{"role": "user", "content": "\ud800"}],
     ],
 )
 def test_messages_that_cannot_be_honoured_are_refused(messages: Any) -> None:
     with pytest.raises(HandfulError, match="messages"):
         request(messages=messages)
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+def test_a_message_has_one_of_openais_roles(role: str) -> None:
+    (message,) = request(messages=[{"role": role, "content": "a"}]).messages
+    assert message.as_template_sees_it()["role"] == role
+
+
+def test_a_role_that_there_is_not_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        request(messages=[*HELLO, {"role": "robot", "content": "a"}])
+    assert "`messages.1.role`" in str(refused.value)
+    assert all(f"'{role}'" in str(refused.value) for role in get_args(Role))
 
 
 @pytest.mark.parametrize(

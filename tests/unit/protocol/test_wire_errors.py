@@ -37,6 +37,13 @@ def test_the_parameter_is_named_again() -> None:
     assert (error.parameter, str(error)) == ("top_p", "`top_p` is wrong.")
 
 
+def test_a_parameter_of_another_type_is_named_as_one_out_of_its_range() -> None:
+    said = {"error": ["Error in `parameters.top_p`: input should be a valid number"], "parameter": "top_p"}
+    error = error_from_answer(400, {}, json.dumps(said).encode())
+    assert isinstance(error, errors.InvalidParameterError)
+    assert (error.parameter, str(error)) == ("top_p", "`top_p` input should be a valid number")
+
+
 @pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("nan", 1.0), ("soon", 1.0), ("-5", 0.0), ("1e9", 3600.0)])
 def test_a_wait_that_a_server_names_is_bounded(header: str, seconds: float) -> None:
     error = error_from_answer(429, {"retry-after": header}, b"")

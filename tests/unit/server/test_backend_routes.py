@@ -87,6 +87,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("generate", {"inputs": ""}, "empty"),
     ("generate", {"inputs": "a", "parameters": {"top_p": 2}}, "top_p"),
     ("generate", {"inputs": "a", "parameters": {"do_sample": True}}, "unknown key"),
+    ("generate", {"inputs": "a", "parameters": {"choices": []}}, "`parameters.choices`: should have at least one text"),
+    ("generate", {"inputs": "a", "parameters": {"choices": [""]}}, "`choices` have"),
     ("generate", {"inputs": ["a", "b"], "stream": True}, "one input"),
     ("generate", {"inputs": "a", "parameters": {"temperature": 1.0, "n": 2}, "stream": True}, "`n` must be 1"),
     ("generate", {"inputs": "a", "parameters": {"logit_bias": [[1]]}}, "logit_bias"),

@@ -169,6 +169,20 @@ def test_what_a_model_says_of_a_parameter_has_the_clients_name() -> None:
     assert told["message"].startswith("`guided_choice` hold")
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_list_of_no_choices_is_refused_rather_than_ignored(path: str) -> None:
+    asked = {"prompt": "a"} if path == "/v1/completions" else {"messages": [{"role": "user", "content": "a"}]}
+    response = ask(FakeModel(), path, json.dumps({**asked, "guided_choice": []}))
+    assert response.status_code == 400
+    told = response.json()["error"]
+    assert (told["param"], "at least one text" in told["message"]) == ("guided_choice", True)
+
+
+def test_the_param_of_what_lies_deeper_is_the_whole_way_to_it() -> None:
+    told = complete(stream=True, stream_options={"include_usage": "yes"}).json()["error"]
+    assert told["param"] == "stream_options.include_usage"
+
+
 def test_what_is_no_json_has_openais_shape_too() -> None:
     for content in (b"{", b"\xff", b"[1]", b"", b'"text"'):
         response = ask(FakeModel(), "/v1/completions", content)
