@@ -3,8 +3,8 @@
     python benchmarks/instructions.py --requests 64
 
 Torch itself is kept to AVX2. The work is W1's and W2's (generate.py), on one thread; each round measures every
-combination once, beginning with an empty cache, and the medians of the processor time of a request are reported: they
-mind a shared machine less than the clock does.
+combination that the processor has once, beginning with an empty cache, and the medians of the processor time of a
+request are reported: they mind a shared machine less than the clock does.
 
 The last line printed is one JSON document.
 """
@@ -25,7 +25,7 @@ from environment import describe, forget
 from generate import our_work
 from handful.config import Settings
 from handful.local import LocalModel, load
-from handful.model.ops.native.loading import limit_instructions
+from handful.model.ops.native.loading import AVX_VNNI, library, limit_instructions
 from handful.types import Instructions, Precision
 from shapes import folder_of
 from workload import prompts as make_prompts
@@ -61,8 +61,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     prompts = make_prompts(arguments.requests, arguments.shots)
-    models = {c: open_limited(arguments.model, c) for c in COMBINATIONS}
-    seconds: dict[str, dict[str, list[float]]] = {c.name: {} for c in COMBINATIONS}
+    combinations = [c for c in COMBINATIONS if c.instructions != "avx-vnni" or has_avx_vnni()]
+    models = {c: open_limited(arguments.model, c) for c in combinations}
+    seconds: dict[str, dict[str, list[float]]] = {c.name: {} for c in combinations}
     for number in range(arguments.rounds):
         for combination, model in models.items():
             limit_instructions(combination.instructions)
@@ -84,6 +85,12 @@ def main() -> None:
     print(json.dumps(found | {"processor_ms_a_request": milliseconds}))
     for model in models.values():
         model.close()
+
+
+def has_avx_vnni() -> bool:
+    """Whether this processor has it: else what is limited to it would run with AVX2."""
+    found = library()
+    return found is not None and found.has(AVX_VNNI)
 
 
 def open_limited(name: str, combination: Combination) -> LocalModel:

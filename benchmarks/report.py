@@ -46,13 +46,13 @@ TAIL = """
 ## Where handful loses, and what is not here
 
 * With nothing shared (W6) there is no prefix to save: it is then an ordinary engine.
-* Long prefixes (W7): behind a pinned prefix 64 shots run at 66% of the rate of 4, and the goal is 60; with a cold cache
-  at 57.5% in one run and 62% in that of all engines. An engine that runs all operations at one speed gives 58% cold,
+* Long prefixes (W7): behind a pinned prefix 64 shots run at 67% of the rate of 4, and the goal is 60; with a cold cache
+  at 59% in one run and 57% in that of all engines. An engine that runs all operations at one speed gives 58% cold,
   the prefix's among them (`growth.py` counts them), and 67.5% pinned.
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
   With GPT-Neo-125M's shape, whose random weights give drafts nothing to guess from, W3 is 1.8 times as fast as
   OpenVINO's int8 (whose tokens mostly aren't float32's there, behind so long a prompt): each of 8 steps reads 104 MB of
-  weights and 11 of keys and values, which alone takes 60% of the time.
+  weights and 11 of keys and values, which alone takes 57% of the time.
 """
 
 
