@@ -31,8 +31,8 @@ Made by `python benchmarks/report.py` from the files in `benchmarks/results`: th
 * W3 is warm: the prefix has been seen. W4 is cold: a new process each time.
 * A greedy text that differs is counted as different even where two tokens were within rounding of each other.
 * All files are of 2026-11-29 and of one tree, from 2 cores of an EPYC of Zen 4 (no AMX), about half as fast as the
-  Zen 5 that earlier figures came from. Those of machines with AMX or AVX-VNNI, and of earlier trees, are in the log. The
-  load tests, the killed run and AVX2 were measured beside a run of the tests.
+  Zen 5 that earlier figures came from. Those of machines with AMX or AVX-VNNI, and of earlier trees, are in the log.
+  The load tests, the killed run and AVX2 were measured beside a run of the tests.
 """
 
 PEERS = """\
@@ -53,7 +53,8 @@ TAIL = """
 * A single request at a time leaves most of the processor idle: latency is bounded by reading the weights once a token.
   With GPT-Neo-125M's shape, whose random weights give drafts nothing to guess from, W3 is 1.8 times as fast as
   OpenVINO's int8 (whose tokens mostly aren't float32's there, behind so long a prompt): each of 8 steps reads 104 MB of
-  weights and 11 of keys and values, which alone takes 57% of the time. Next would be what Python does in a step, 0.9 of some 6 ms.
+  weights and 11 of keys and values, which alone takes 57% of the time. Next would be what Python does in
+  a step, 0.9 of some 6 ms.
 """
 
 
