@@ -64,7 +64,8 @@ def _compile(*arguments: str | Path) -> None:
 @pytest.mark.skipif(_has(AMX | AVX_VNNI), reason="this processor has AMX and AVX-VNNI itself")
 def test_the_kernels_for_amx_and_avx_vnni_pass_their_tests_over_emulated_instructions(sources: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(sources)}
-    found = "from handful.model.ops.native import loading; print(loading.__file__, loading.library().features)"
+    native = "from handful.model.ops.native.loading import library as of"
+    found = f"import handful; {native}; print(handful.__file__, of().features)"
     told = subprocess.run([sys.executable, "-c", found], env=environment, capture_output=True, text=True, check=True)
     where, features = told.stdout.split()
     assert where.startswith(str(sources))
