@@ -57,30 +57,32 @@ inline float widened(const unsigned char* at) {
   return std::fpclassify(value) == FP_SUBNORMAL ? 0.0f : value;
 }
 
-template <int SUM, int A, int B>
-inline void tile_multiply_bf16() {
+// Every SUM [16][16] and what it adds up: 64 / SIZE numbers of SIZE bytes, of a row of A and a column of B.
+template <int SIZE, class Sum, class Add>
+inline void multiply(Tile& sums, const Tile& a, const Tile& b, Add add) {
   for (int m = 0; m < 16; m++)
     for (int n = 0; n < 16; n++) {
-      float sum;
-      std::memcpy(&sum, tile(SUM).rows[m] + 4 * n, 4);
-      for (int k = 0; k < 16; k++)
-        for (int i = 0; i < 2; i++)
-          sum = std::fma(widened(tile(A).rows[m] + 4 * k + 2 * i), widened(tile(B).rows[k] + 4 * n + 2 * i), sum);
-      std::memcpy(tile(SUM).rows[m] + 4 * n, &sum, 4);
+      Sum sum;
+      std::memcpy(&sum, sums.rows[m] + 4 * n, 4);
+      for (int at = 0; at < 64; at += SIZE) sum = add(sum, a.rows[m] + at, b.rows[at / 4] + 4 * n + at % 4);
+      std::memcpy(sums.rows[m] + 4 * n, &sum, 4);
     }
 }
 
 template <int SUM, int A, int B>
+inline void tile_multiply_bf16() {
+  const auto add = [](float sum, const unsigned char* a, const unsigned char* b) {
+    return std::fma(widened(a), widened(b), sum);
+  };
+  multiply<2, float>(tile(SUM), tile(A), tile(B), add);
+}
+
+template <int SUM, int A, int B>
 inline void tile_multiply_int8() {
-  for (int m = 0; m < 16; m++)
-    for (int n = 0; n < 16; n++) {
-      int32_t sum;
-      std::memcpy(&sum, tile(SUM).rows[m] + 4 * n, 4);
-      for (int k = 0; k < 16; k++)
-        for (int i = 0; i < 4; i++)
-          sum += static_cast<int8_t>(tile(A).rows[m][4 * k + i]) * static_cast<int8_t>(tile(B).rows[k][4 * n + i]);
-      std::memcpy(tile(SUM).rows[m] + 4 * n, &sum, 4);
-    }
+  const auto add = [](int32_t sum, const unsigned char* a, const unsigned char* b) {
+    return sum + static_cast<int8_t>(*a) * static_cast<int8_t>(*b);
+  };
+  multiply<1, int32_t>(tile(SUM), tile(A), tile(B), add);
 }
 
 }  // namespace handful

@@ -102,15 +102,14 @@ def _precisions(given: list[str]) -> "Precisions":
 def _models(named: list[str], precisions: "Precisions") -> tuple[list[str], "Precisions"]:
     """What is served: what was named; else the settings' model and the encoder, which is loaded when it is asked, where
     what runs it is installed."""
-    from importlib.util import find_spec
-
     from handful.config import settings
     from handful.model.source import EMBEDDINGS_NAMES
+    from handful.pipelines.pretrained import is_installed
 
     encoder = EMBEDDINGS_NAMES[0]
     if named or settings().model in EMBEDDINGS_NAMES:
         return named or [settings().model], precisions
-    if find_spec("transformers") is None:
+    if not is_installed():
         _warn(f"{encoder} isn't served: what runs it isn't installed (pip install 'handful[transformers]')")
         return [settings().model], precisions
     return [settings().model, encoder], precisions.but_not_int8(encoder, settings().precision)

@@ -219,7 +219,8 @@ class Engine:
 
     def _fail_all(self, works: Sequence[Work]) -> list[Event]:
         """A step went wrong, of whose requests none has ended yet."""
-        error = EngineError("The engine failed while computing this request.", fix="Send it again.")
+        fix = "Send it again; if that fails, too, the log says why."
+        error = EngineError("The engine failed while computing this request.", fix=fix)
         return [self._fail(work.request, error) for work in works]
 
     def _fail(self, request: Request, error: Exception) -> Event:

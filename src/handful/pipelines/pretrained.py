@@ -50,9 +50,14 @@ def load_tokenizer(files: ModelFiles) -> Any:
         raise _unloadable(files, error) from error
 
 
+def is_installed() -> bool:
+    """Whether Transformers is, without the seconds that importing it takes."""
+    return importlib.util.find_spec("transformers") is not None
+
+
 def check_installed(files: ModelFiles) -> None:
-    """Raise CheckpointError where Transformers isn't installed, without the seconds that importing it takes."""
-    if importlib.util.find_spec("transformers") is None:
+    """Raise CheckpointError where Transformers isn't installed."""
+    if not is_installed():
         raise _not_installed(files)
 
 
