@@ -54,7 +54,7 @@ TAIL = """
   With GPT-Neo-125M's shape, whose random weights give drafts nothing to guess from, W3 is 1.8 times as fast as
   OpenVINO's int8 (whose tokens mostly aren't float32's there, behind so long a prompt): each of 8 steps reads 104 MB of
   weights and 11 of keys and values, which alone takes 57% of the time. Next would be what Python does in
-  a step, 0.9 of some 6 ms.
+  a step, 0.9 of some 6 ms when it was last taken apart (docs/log.md).
 """
 
 
